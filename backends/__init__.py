@@ -1,0 +1,1 @@
+"""The backends: one kernel interface each, nothing of them imported before it is chosen."""

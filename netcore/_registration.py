@@ -1,0 +1,282 @@
+"""Who is registered for what: the half of the Selector that changes it.
+
+A change goes to the kernel first, then into ``_touched`` if somebody waits, then into the tables;
+see ``_selector.py`` for why that order.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import defaultdict
+from collections.abc import Callable
+from selectors import BaseSelector, SelectorKey
+from threading import RLock
+from typing import TYPE_CHECKING, Any
+
+from netcore._loader import backends_with
+from netcore._registry import SelectorMap, fileno_of, find, is_stale
+from netcore._waker import Waker
+from netcore.contract import (
+    ALL_EVENTS,
+    CONDITIONS,
+    EDGE,
+    EVENT_READ,
+    EVENT_WRITE,
+    ONESHOT,
+    ReadinessBackend,
+    event_names,
+)
+
+if TYPE_CHECKING:
+    from _typeshed import FileDescriptorLike
+
+_MODIFIERS = ONESHOT | EDGE
+_PLAIN = EVENT_READ | EVENT_WRITE
+_new_key = tuple.__new__  # A third of the time of SelectorKey(...), which parses keywords.
+
+
+def _nothing() -> None:
+    return None
+
+
+class Registration(BaseSelector):
+    """The registry of a selector and its way to the backend."""
+
+    _closed = True  # Until everything is made.
+    _forked = False  # In a child that has not used it yet.
+    _backend: ReadinessBackend
+    _waker: Waker
+    _watch: Callable[[int, int, int], None]
+
+    def __init__(self, make: type[ReadinessBackend]) -> None:
+        self._make = make
+        self._new_lock()
+        self._fd_to_key: dict[int, SelectorKey] = {}
+        self._map = SelectorMap(self._fd_to_key)
+        # fd -> what select() returns for it when it is just readable, or just writable; None for
+        # what has to be looked at. Lists or dicts, as descriptors are small numbers or not.
+        self._readable: Any = [] if make.dense else defaultdict(_nothing)
+        self._writable: Any = [] if make.dense else defaultdict(_nothing)
+        # In the map, but not with the kernel: parked, delivered one-shot, found closed.
+        self._silent: set[int] = set()
+        # Closed before they were unregistered, where that may leave ghosts.
+        self._suspects: set[int] = set()
+        self._waiting = False
+        self._touched: set[int] = set()  # Changed while somebody waits.
+        # Where the kernel does not know ONESHOT, _resolve does it.
+        self._emulates_oneshot = not make.supports & ONESHOT
+        #: The name of the backend.
+        self.backend = make.name
+        #: The event bits that can be registered.
+        self.supports = make.supports | ONESHOT
+        # Legal events -> what the backend is told of them.
+        told = ~ONESHOT if self._emulates_oneshot else ~0
+        self._interest = {
+            events: events & told
+            for events in range(ALL_EVENTS + 1)
+            if not events & ~self.supports and (events & CONDITIONS or not events)
+        }
+
+    def _new_lock(self) -> None:
+        # Reentrant: signal handlers and __del__ methods come in between.
+        self._lock = RLock()
+        # Half the time of a with statement, once per change. acquire() belongs inside the try: a
+        # signal handler may raise as soon as it has returned.
+        self._acquire, self._release = self._lock.acquire, self._lock.release
+
+    def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
+        """Watch ``fileobj`` (an int or an object with ``fileno()``) for ``events``; return its key.
+
+        0 parks it: nothing is delivered until ``modify``. Raises ValueError for a bad mask or
+        descriptor, KeyError if it is registered already, OSError if it cannot be watched. A key
+        whose object was closed meanwhile makes room for a new object with the same number.
+        """
+        try:
+            self._acquire()
+            try:
+                fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
+                interest = self._interest[events]
+            except (KeyError, TypeError, ValueError, AttributeError):
+                fd, interest = fileno_of(fileobj), self._checked(events)
+            if fd in self._fd_to_key or fd < 0:
+                self._make_room(fileobj, fd)
+            try:
+                self._watch(fd, 0, interest)
+            except (OSError, OverflowError) as error:
+                raise self._refusal(error, fileobj) from None
+            if self._waiting:
+                self._touch(fd)
+            key = self._fd_to_key[fd] = _new_key(SelectorKey, (fileobj, fd, events, data))
+            if 0 < events <= _PLAIN and not self._suspects:
+                try:
+                    self._readable[fd] = (key, EVENT_READ) if events & EVENT_READ else None
+                    self._writable[fd] = (key, EVENT_WRITE) if events & EVENT_WRITE else None
+                except IndexError:
+                    self._set_rows(key)
+            else:
+                self._set_rows(key)
+            return key
+        finally:
+            self._release()
+
+    def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
+        """Replace the events and the data of ``fileobj``; return the new key.
+
+        Arms ``ONESHOT`` and ``EDGE`` afresh: what holds now is delivered again. Raises KeyError if
+        it is not registered, ValueError for a bad mask, OSError as the kernel does; then the old
+        key stays.
+        """
+        try:
+            self._acquire()
+            try:
+                fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
+                key = self._fd_to_key[fd]
+            except (KeyError, TypeError, ValueError, AttributeError):
+                key = self._find_open(fileobj)
+                fd = key.fd
+            old = key[2]
+            if events != old or events > _PLAIN:
+                try:
+                    interest = self._interest[events]
+                except (KeyError, TypeError):
+                    interest = self._checked(events)
+                if fd in self._silent:
+                    old = 0
+                elif old > _PLAIN:
+                    old = self._interest[old]
+                if old or interest:
+                    try:
+                        self._watch(fd, old, interest)
+                    except OSError as error:
+                        raise self._refusal(error, fileobj) from None
+            if self._waiting:
+                self._touch(fd)
+            key = self._fd_to_key[fd] = _new_key(SelectorKey, (key[0], fd, events, data))
+            if old and 0 < events <= _PLAIN and not self._suspects:
+                self._readable[fd] = (key, EVENT_READ) if events & EVENT_READ else None
+                self._writable[fd] = (key, EVENT_WRITE) if events & EVENT_WRITE else None
+            else:
+                self._set_rows(key)
+            return key
+        finally:
+            self._release()
+
+    def unregister(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        """Stop watching ``fileobj``, which may be closed already; return its key.
+
+        Nothing is delivered for it afterwards. Raises KeyError if it is not registered.
+        """
+        try:
+            self._acquire()
+            try:
+                fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
+                key = self._fd_to_key.pop(fd)
+            except (KeyError, TypeError, ValueError, AttributeError):
+                fd = self._find(fileobj).fd
+                key = self._fd_to_key.pop(fd)
+            if self._silent and fd in self._silent:
+                self._silent.discard(fd)
+            else:
+                try:
+                    self._watch(fd, self._interest[key[2]], 0)
+                except OSError:  # Closed: gone already, or so it looks.
+                    if self._make.leaves_ghosts:
+                        self._suspects.add(fd)
+            if self._waiting:
+                self._touch(fd)
+            self._readable[fd] = self._writable[fd] = None
+            return key
+        finally:
+            self._release()
+
+    def get_key(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        """The key of ``fileobj``. Raises KeyError if it is not registered."""
+        try:
+            return self._fd_to_key[fileobj]  # type: ignore[index]  # A number, mostly.
+        except (KeyError, TypeError):
+            return self._find(fileobj)
+
+    def get_map(self) -> SelectorMap:
+        """A live, read-only mapping from file objects to keys."""
+        self._check_open()
+        return self._map
+
+    # -- steps of the above, under the lock
+
+    def _set_rows(self, key: SelectorKey) -> None:
+        """Note what is delivered for ``key``, and whether the kernel has it."""
+        _, fd, events, _ = key
+        if fd >= len(self._readable) and self._make.dense:
+            self._grow(fd)
+        if events:
+            self._silent.discard(fd)
+        else:
+            self._silent.add(fd)
+        # None: to be looked at.
+        plain = fd not in self._suspects and not (events & ONESHOT and self._emulates_oneshot)
+        self._readable[fd] = (key, EVENT_READ) if plain and events & EVENT_READ else None
+        self._writable[fd] = (key, EVENT_WRITE) if plain and events & EVENT_WRITE else None
+
+    def _grow(self, fd: int) -> None:
+        """Make the lists long enough for ``fd``, both or none."""
+        for table in (self._readable, self._writable):
+            table.extend([None] * (2 * fd + 64 - len(table)))
+
+    def _touch(self, fd: int) -> None:
+        """Let the thread that waits know of a change that the kernel knows already."""
+        self._touched.add(fd)
+        if not self._make.live:
+            self._wake()
+
+    def _silence(self, key: SelectorKey) -> None:
+        """Take ``key`` from the kernel but not from the map."""
+        fd = key.fd
+        self._silent.add(fd)
+        self._readable[fd] = self._writable[fd] = None
+        try:
+            self._watch(fd, self._interest[key.events], 0)
+        except OSError:
+            pass  # Closed: gone already.
+
+    def _make_room(self, fileobj: FileDescriptorLike, fd: int) -> None:
+        """Forget the key at ``fd`` if its object was closed; complain otherwise."""
+        fileno_of(fd)
+        key = self._fd_to_key[fd]
+        if not is_stale(key):
+            raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
+        self.unregister(fd)
+
+    def _find(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        self._check_open()
+        return find(self._fd_to_key, fileobj)
+
+    def _find_open(self, fileobj: FileDescriptorLike) -> SelectorKey:
+        """As ``_find``, but it must not be the key of an object that was closed."""
+        key = self._find(fileobj)
+        if is_stale(key):
+            raise OSError(errno.EBADF, f"closed since it was registered: {fileobj!r}")
+        return key
+
+    def _checked(self, events: int) -> int:
+        """What the backend is told of ``events``. Raises ValueError for what cannot be watched."""
+        if events in self._interest:
+            return self._interest[events]
+        if not isinstance(events, int) or events & ~ALL_EVENTS or not events & CONDITIONS:
+            raise ValueError(f"invalid events: {events!r}")
+        missing = events & ~self.supports
+        raise ValueError(
+            f"the {self.backend} backend cannot watch {event_names(missing)}"
+            f" (available here that can: {', '.join(backends_with(missing)) or 'none'})"
+        )
+
+    def _refusal(self, error: Exception, fileobj: FileDescriptorLike) -> Exception:
+        what = f"{fileobj!r} cannot be watched by the {self.backend} backend"
+        if isinstance(error, OSError) and error.errno is not None:
+            return OSError(error.errno, f"{error.strerror}: {what}")
+        return ValueError(f"{error}: {what}")
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
+
+    def _wake(self) -> None:
+        raise NotImplementedError

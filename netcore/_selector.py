@@ -1,0 +1,351 @@
+"""The Selector: one wait over everything that is registered.
+
+Threads. Changes hold ``_lock``; a wait does not, so that both go on side by side. One thread waits
+at a time. A change goes to the kernel first, then into ``_touched`` if somebody waits, then into
+the tables. So a wait that finds every row in its place, and then ``_touched`` empty, has seen no
+change in between; any other takes ``_resolve``, which looks everything up again under the lock.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from selectors import SelectorKey
+from time import monotonic
+from typing import NoReturn
+
+from netcore import _fork, _loader
+from netcore._registration import Registration
+from netcore._registry import any_stale, is_stale
+from netcore._single import wait_for
+from netcore._timeouts import seconds
+from netcore._waker import Waker, new_waker
+from netcore.contract import (
+    CLOSED,
+    CONDITIONS,
+    EDGE,
+    EVENT_READ,
+    FAILED,
+    ONESHOT,
+    ReadinessBackend,
+)
+
+Rows = list[tuple[SelectorKey, int]]
+Pairs = list[tuple[int, int]]
+
+
+class Selector(Registration):
+    """Waits until one of many descriptors is ready; a ``selectors.BaseSelector``, and more.
+
+    ``backend`` is a name out of ``available_backends()``, a Backend class, or ``"module:Class"``;
+    by default the best one here, or what the environment variable NETCORE_BACKEND says. Raises
+    ValueError if there is no such backend or it cannot run here.
+
+    Every method may be called from any thread, also while another thread waits, and takes effect in
+    that wait. After ``close`` every method raises RuntimeError. In a forked child the selector works
+    on a private copy of the registrations; the parent notices nothing.
+    """
+
+    _wait: Callable[..., Pairs]
+    _disposed = False
+
+    def __init__(self, backend: str | type[ReadinessBackend] | None = None) -> None:
+        make = _loader.load(backend)
+        super().__init__(make)
+        self._woken = False  # wakeup() was called, and no wait has ended for it yet.
+        self._masks: dict[int, int] = {}  # What events_of() said before.
+        self._read_mask, self._write_mask = make.read_mask, make.write_mask
+        self._by_number = not make.tracks_files
+        #: How late a wait may end because the kernel counts in such steps, in seconds.
+        self.timeout_granularity = make.timeout_granularity
+        #: How many descriptors it can hold, or None.
+        self.max_descriptors = make.max_descriptors
+        native = make()
+        try:
+            self._attach(native, new_waker(make.sockets_only))
+        except BaseException:
+            native.close()
+            raise
+        self._closed = False
+        _fork.remember(self)
+
+    def select(self, timeout: float | None = None, max_events: int | None = None) -> Rows:
+        """Wait for at most ``timeout`` seconds; return ``(key, events)`` for what is ready.
+
+        None waits for ever, a number <= 0 not at all. Never early, and late by no more than
+        ``timeout_granularity``. The list is empty after the timeout and after ``wakeup``. At most
+        ``max_events`` entries (>= 1) if given; the others get their turn in later calls.
+
+        Raises RuntimeError if another thread is waiting already, and when the selector is closed. A
+        signal does not end the wait unless its handler raises (PEP 475).
+        """
+        if self._waiting:
+            raise RuntimeError(f"another thread is waiting on {self!r}")
+        deadline = None
+        if timeout is not None and timeout != 0:
+            timeout = seconds(timeout)
+            if timeout:
+                deadline = monotonic() + timeout
+        if max_events is not None and not max_events >= 1:
+            raise ValueError(f"max_events must be at least 1, not {max_events!r}")
+        try:
+            # A flag and not a lock: a signal handler may raise between acquire() and try.
+            self._waiting = True
+            while True:
+                if max_events is None:
+                    pairs = self._wait(timeout)
+                else:
+                    pairs = self._wait(timeout, max_events)
+                if pairs:
+                    # The hot path: local names, and no work but for what is ready.
+                    read_mask, write_mask = self._read_mask, self._write_mask
+                    if len(pairs) == 1:  # Spares the comprehension, a call of its own before 3.12.
+                        fd, mask = pairs[0]
+                        if mask == read_mask:
+                            row = self._readable[fd]
+                        elif mask == write_mask:
+                            row = self._writable[fd]
+                        else:
+                            row = self._row(fd, mask)
+                        rows = [row]
+                        complete = row
+                    else:
+                        readable, writable, row_of = self._readable, self._writable, self._row
+                        rows = [
+                            readable[fd]
+                            if mask == read_mask
+                            else writable[fd]
+                            if mask == write_mask
+                            else row_of(fd, mask)
+                            for fd, mask in pairs
+                        ]
+                        complete = all(rows)
+                    if complete and not self._touched:
+                        if not self._by_number or not any_stale(rows):
+                            return rows
+                    rows, woken, again = self._resolve(pairs)
+                    if rows or woken or (timeout == 0 and not again):
+                        return rows
+                elif timeout == 0:
+                    return []
+                if deadline is not None:
+                    timeout = max(deadline - monotonic(), 0.0)
+                    if not pairs and not timeout:
+                        return []
+        finally:
+            self._waiting = False
+            if self._closed:
+                self._dispose()
+
+    def _row(self, fd: int, mask: int) -> tuple[SelectorKey, int] | None:
+        """The row for any other mask; None for what has to be looked at."""
+        key = self._fd_to_key.get(fd)
+        if key is None or fd in self._suspects:
+            return None
+        if key.events & ONESHOT and self._emulates_oneshot:
+            return None
+        events = self._events_of(mask) & key.events
+        return (key, events) if events else None
+
+    def _events_of(self, mask: int) -> int:
+        try:
+            return self._masks[mask]
+        except KeyError:
+            return self._masks.setdefault(mask, self._make.events_of(mask))
+
+    def _resolve(self, pairs: Pairs) -> tuple[Rows, bool, bool]:
+        """Look ``pairs`` up with care: the rows, whether somebody called ``wakeup``, and whether
+        something that is ready was left for another look.
+        """
+        found: dict[int, tuple[SelectorKey, int]] = {}
+        woken = again = ghosts = False
+        with self._lock:
+            touched, self._touched = self._touched, set()
+            for fd, mask in pairs:
+                if fd == self._waker.fileno():
+                    self._drain()
+                    woken, self._woken = self._woken or woken, False
+                    continue
+                key = self._fd_to_key.get(fd)
+                if key is None or fd in self._silent:
+                    # Not even the change that is under way explains it.
+                    ghosts = ghosts or fd not in touched
+                    continue
+                bits = self._events_of(mask)
+                if fd in touched and not key.events & (ONESHOT | EDGE):
+                    # It may tell of the time before the change. What still holds is told again.
+                    again = True
+                elif bits & CLOSED or (self._by_number and is_stale(key)):
+                    self._silence(key)
+                elif fd in self._suspects and not wait_for(fd, key.events & CONDITIONS, 0):
+                    ghosts = True
+                else:
+                    # No interest can keep an error away: rather than spin, say what was asked.
+                    events = bits & key.events or (bits & FAILED and key.events & CONDITIONS)
+                    if events:
+                        before = found.get(fd, (key, 0))[1]
+                        found[fd] = (key, before | events)
+            if self._emulates_oneshot:
+                for key, _ in found.values():
+                    if key.events & ONESHOT:
+                        self._silence(key)
+            if ghosts or len(self._suspects) > max(16, len(self._fd_to_key) // 4):
+                self._move(self._waker).close()
+        return list(found.values()), woken, again
+
+    # -- waking
+
+    def wakeup(self) -> None:
+        """End the wait that is running, or else the next one, without an event.
+
+        Safe from any thread and in a signal handler. Many calls before one wait ends are one.
+        """
+        self._check_open()
+        self._leave_parent()
+        if not self._woken:
+            self._woken = True
+            self._wake()
+
+    def _wake(self) -> None:
+        try:
+            self._waker.set()
+        except OSError:
+            with self._lock:
+                self._renew_waker()
+                self._waker.set()
+
+    def _drain(self) -> None:
+        try:
+            self._waker.drain()
+        except OSError:
+            self._renew_waker()
+
+    def _renew_waker(self) -> None:
+        """Replace a channel that was broken by somebody: closed, shut down, lost in a sleep."""
+        broken = self._waker
+        if broken.fileno() not in self._fd_to_key:  # Else the number is somebody else's by now.
+            try:
+                self._backend.watch(broken.fileno(), EVENT_READ, 0)
+            except (OSError, ValueError):
+                pass  # Closed: gone already.
+        self._adopt(new_waker(self._make.sockets_only))
+        broken.close()
+
+    # -- life
+
+    def _adopt(self, waker: Waker) -> None:
+        fd = waker.fileno()
+        self._backend.watch(fd, 0, EVENT_READ)
+        if self._make.dense and fd >= len(self._readable):
+            self._grow(fd)
+        self._readable[fd] = self._writable[fd] = None
+        self._waker = waker
+
+    def _attach(self, native: ReadinessBackend, waker: Waker) -> None:
+        """Work with ``native`` from now on."""
+        self._backend = native
+        self._adopt(waker)
+        self._watch, self._wait = native.watch, native.wait
+
+    def _move(self, waker: Waker) -> ReadinessBackend:
+        """Take everything to a fresh backend and return the old one.
+
+        In it there are no ghosts, and nothing that is shared with the process that forked us.
+        One-shot interests that were delivered already are armed again.
+        """
+        old = self._backend
+        self._attach(self._make(), waker)
+        self._suspects.clear()
+        for key in list(self._fd_to_key.values()):
+            if key.fd not in self._silent:
+                try:
+                    self._watch(key.fd, 0, self._interest[key.events])
+                except OSError:
+                    self._silent.add(key.fd)  # Closed meanwhile.
+                else:
+                    self._set_rows(key)
+        return old
+
+    def close(self) -> None:
+        """Forget all registrations and end the wait that is running with RuntimeError.
+
+        Idempotent. The registered files stay open. The descriptors of the selector itself are
+        closed when the waiting thread has left.
+        """
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._fd_to_key.clear()
+            self._wait = self._watch = _raise_closed
+        if self._waiting:
+            self._wake()
+        else:
+            self._dispose()
+
+    def _dispose(self) -> None:
+        with self._lock:
+            if not self._disposed:
+                self._disposed = True
+                if self._forked:
+                    self._backend.abandon()
+                else:
+                    self._backend.close()
+                self._waker.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            _raise_closed()
+
+    def fileno(self) -> int:
+        """The descriptor of the backend, readable when something is ready, for nesting.
+
+        Raises OSError (``io.UnsupportedOperation``) if it has none, as poll and select.
+        """
+        self._check_open()
+        self._leave_parent()
+        return self._backend.fileno()
+
+    def __enter__(self) -> Selector:
+        self._check_open()
+        return self
+
+    def __del__(self) -> None:
+        if not self._closed:
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+            self.close()
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else f"{len(self._fd_to_key)} registered"
+        return f"<netcore.{type(self).__name__} {self.backend}, {state}>"
+
+    # -- fork
+
+    def _after_fork(self) -> None:
+        """In the child: let the next call leave the parent's backend alone."""
+        if not self._closed:
+            self._new_lock()  # Another thread may have held the old one.
+            self._waiting = self._woken = False
+            self._touched = set()
+            self._forked = True
+            self._wait, self._watch = self._wait_in_child, self._watch_in_child
+
+    def _leave_parent(self) -> None:
+        if self._forked:
+            with self._lock:
+                shared = self._waker
+                self._move(new_waker(self._make.sockets_only)).abandon()
+                self._forked = False
+                shared.close()
+
+    def _wait_in_child(self, timeout: float | None, limit: int | None = None) -> Pairs:
+        self._leave_parent()
+        return self._wait(timeout) if limit is None else self._wait(timeout, limit)
+
+    def _watch_in_child(self, fd: int, old: int, new: int) -> None:
+        self._leave_parent()
+        self._watch(fd, old, new)
+
+
+def _raise_closed(*_: object) -> NoReturn:
+    raise RuntimeError("the selector is closed")

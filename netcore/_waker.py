@@ -1,0 +1,102 @@
+"""A descriptor that becomes readable when any thread says so."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Protocol
+
+
+class Waker(Protocol):
+    """Thread-safe and coalescing: many ``set`` before one ``drain`` are one."""
+
+    def fileno(self) -> int: ...
+
+    def set(self) -> None:
+        """Make it readable. Never blocks; safe in a signal handler.
+
+        Raises OSError if the channel is broken.
+        """
+
+    def drain(self) -> None:
+        """Make it unreadable again. Raises OSError if the channel is broken."""
+
+    def close(self) -> None: ...
+
+
+class DescriptorWaker:
+    """An eventfd where the OS has one (one descriptor, never full), else a pipe."""
+
+    # eventfd(2) wants exactly eight bytes and adds them up; a pipe does not care.
+    _ONE = (1).to_bytes(8, "little")
+
+    def __init__(self) -> None:
+        if hasattr(os, "eventfd"):
+            self._reader = self._writer = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        else:
+            self._reader, self._writer = os.pipe()
+            os.set_blocking(self._reader, False)
+            os.set_blocking(self._writer, False)
+        self._broken = False
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def set(self) -> None:
+        try:
+            os.write(self._writer, self._ONE)
+        except BlockingIOError:
+            pass  # Full means readable.
+        except OSError:
+            self._broken = True
+            raise
+
+    def drain(self) -> None:
+        try:
+            if not os.read(self._reader, 4096):
+                raise BrokenPipeError("the writing end of the wake-up pipe is gone")
+        except BlockingIOError:
+            pass  # Another thread was faster.
+        except OSError:
+            self._broken = True
+            raise
+
+    def close(self) -> None:
+        # Somebody closed what was ours: the numbers may be somebody else's by now.
+        if not self._broken:
+            for fd in {self._reader, self._writer}:
+                os.close(fd)
+
+
+class SocketWaker:
+    """A socket pair, for a backend that can watch nothing but sockets."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def set(self) -> None:
+        try:
+            self._writer.send(b"\0")
+        except BlockingIOError:
+            pass  # Full means readable.
+
+    def drain(self) -> None:
+        try:
+            if not self._reader.recv(4096):
+                raise BrokenPipeError("the writing end of the wake-up socket is gone")
+        except BlockingIOError:
+            pass  # Another thread was faster.
+
+    def close(self) -> None:
+        self._reader.close()
+        self._writer.close()
+
+
+def new_waker(sockets_only: bool) -> Waker:
+    """A waker that a backend can watch."""
+    return SocketWaker() if sockets_only else DescriptorWaker()

@@ -1,0 +1,141 @@
+"""What a backend promises to the core, and the event bits both speak in.
+
+A backend is the thin layer over one kernel interface. It keeps no table of who is interested in
+what: the core owns that and says "from this interest to that one". It runs no user code and
+answers with plain data.
+"""
+
+from __future__ import annotations
+
+import io
+from abc import ABC, abstractmethod
+from typing import ClassVar, Final
+
+EVENT_READ: Final = 1
+EVENT_WRITE: Final = 2
+#: Out-of-band data has arrived.
+EVENT_PRIORITY: Final = 4
+#: The peer has closed its side, or the connection is gone. Can be watched alone.
+EVENT_HANGUP: Final = 8
+#: Modifier: one delivery, then silence until the next ``modify``.
+ONESHOT: Final = 16
+#: Modifier: deliver when the state changes, not as long as it lasts.
+EDGE: Final = 32
+
+#: The bits that can be delivered.
+CONDITIONS: Final = EVENT_READ | EVENT_WRITE | EVENT_PRIORITY | EVENT_HANGUP
+#: Every bit that ``register`` may be given.
+ALL_EVENTS: Final = CONDITIONS | ONESHOT | EDGE
+
+#: A backend's answer for a descriptor that is no longer open: the core forgets it.
+CLOSED: Final = 1 << 30
+#: Part of a backend's answer: an error or a hang-up that it reports whether asked for or not.
+FAILED: Final = 1 << 29
+#: The descriptor in the answer of a backend that wakes natively, when it was woken.
+WOKEN: Final = -1
+
+EVENT_NAMES: Final = {
+    EVENT_READ: "EVENT_READ",
+    EVENT_WRITE: "EVENT_WRITE",
+    EVENT_PRIORITY: "EVENT_PRIORITY",
+    EVENT_HANGUP: "EVENT_HANGUP",
+    ONESHOT: "ONESHOT",
+    EDGE: "EDGE",
+}
+
+
+def event_names(events: int) -> str:
+    """``"EVENT_READ|ONESHOT"``: the bits of ``events`` by name, ``"0"`` for none."""
+    return "|".join(name for bit, name in EVENT_NAMES.items() if events & bit) or "0"
+
+
+class Backend(ABC):
+    """What every backend says of itself. All of it is fixed when the class is made."""
+
+    #: The name it is chosen by.
+    name: ClassVar[str]
+    #: The event bits it can watch. ``ONESHOT`` is listed only if the kernel does it by itself;
+    #: the core supplies it for everybody else.
+    supports: ClassVar[int] = EVENT_READ | EVENT_WRITE
+    #: What it needs, for the user to whom it is not available.
+    needs: ClassVar[str] = ""
+    #: How late a wait may end because the kernel counts in such steps, in seconds.
+    timeout_granularity: ClassVar[float] = 0.001
+    #: How many descriptors the kernel interface can hold, or None.
+    max_descriptors: ClassVar[int | None] = None
+    #: Only sockets can be watched (Windows).
+    sockets_only: ClassVar[bool] = False
+    #: The cost of a wait does not grow with the number of idle descriptors.
+    scalable: ClassVar[bool] = False
+    #: Descriptors are small numbers, lowest first (POSIX), so that a list may be indexed by them.
+    dense: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def available(cls) -> bool:
+        """Whether it can run here. Opens nothing."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back to the system. Idempotent. Leaves the watched files open."""
+
+    def abandon(self) -> None:
+        """Let go in a forked child, without touching what is still the parent's."""
+        self.close()
+
+    def fileno(self) -> int:
+        """The descriptor that another selector can watch to learn that this one has news."""
+        raise io.UnsupportedOperation(f"the {self.name} backend has no descriptor of its own")
+
+
+class ReadinessBackend(Backend):
+    """Tells which descriptors are ready.
+
+    ``watch`` is called by one thread at a time, ``wait`` by one thread at a time, and a ``watch``
+    may come while another thread is in ``wait``.
+    """
+
+    #: A ``watch`` from another thread reaches a ``wait`` that is already running. Otherwise the
+    #: core wakes the waiting thread, which enters again.
+    live: ClassVar[bool] = False
+    #: The kernel forgets a descriptor when its file is closed, and never takes a new file with the
+    #: same number for the old one. Otherwise the core compares ``fileobj.fileno()`` at delivery.
+    tracks_files: ClassVar[bool] = False
+    #: An entry can outlive its descriptor while a duplicate lives, and nobody can remove it then
+    #: (epoll(7), Q6): the core looks twice at what was closed before it was unregistered.
+    leaves_ghosts: ClassVar[bool] = False
+    #: The mask that ``wait`` answers for "readable and nothing else", and for writable.
+    read_mask: ClassVar[int] = EVENT_READ
+    write_mask: ClassVar[int] = EVENT_WRITE
+
+    @abstractmethod
+    def watch(self, fd: int, old: int, new: int) -> None:
+        """Change the interest in ``fd`` from the event bits ``old`` to ``new``; 0 is none.
+
+        With a modifier in ``new`` it is armed afresh, also when ``old == new``. From 0 to 0 asks
+        only whether ``fd`` could be watched.
+
+        Raises OSError as the kernel does: EBADF for a closed descriptor, PermissionError for one
+        that cannot be watched; ValueError for a number the interface cannot hold. Then nothing has
+        changed. A removal may raise OSError for what is gone already: nobody minds.
+        """
+
+    @abstractmethod
+    def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
+        """Wait for at most ``timeout`` seconds and return ``(fd, mask)``, each fd at most once.
+
+        ``timeout`` is None or a number >= 0. To come back empty-handed too early is allowed, the
+        core enters again; too late is not, by more than ``timeout_granularity``. With a ``limit``
+        >= 1, no more than so many entries; those left out must get their turn in later calls.
+
+        A signal whose handler returns does not end the wait (PEP 475); one that raises does.
+        """
+
+    @staticmethod
+    def events_of(mask: int) -> int:
+        """The event bits that a mask of ``wait`` stands for; pure, asked once per distinct mask.
+
+        An error or a hang-up of the whole connection counts as everything but priority, and as
+        FAILED; CLOSED says that the descriptor is not open any more.
+        """
+        return mask

@@ -1,0 +1,44 @@
+"""How a rule is written down: its number, and what a backend must declare to be held to it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from netcore.contract import ONESHOT, ReadinessBackend, event_names
+
+WINDOWS = sys.platform == "win32"
+
+
+@dataclass(frozen=True)
+class Gate:
+    """The declared capabilities that a rule is about."""
+
+    events: int = 0  # Event bits.
+    descriptors: int = 0  # How many descriptors the rule uses at a time.
+    pipes: bool = False  # It is about pipes or other descriptors that are no sockets.
+    scalable: bool = False  # It is about not paying for idle descriptors.
+    platform: str = ""  # "unix" or "windows".
+
+    def reason(self, backend: type[ReadinessBackend]) -> str | None:
+        """Why ``backend`` is not held to the rule here, or None."""
+        name = backend.name
+        missing = self.events & ~(backend.supports | ONESHOT)
+        if self.platform and (self.platform == "windows") != WINDOWS:
+            return f"a rule for {self.platform}"
+        if missing:
+            return f"{name} does not declare {event_names(missing)}"
+        if backend.max_descriptors is not None and self.descriptors > backend.max_descriptors:
+            return f"{name} declares max_descriptors = {backend.max_descriptors}"
+        if self.pipes and backend.sockets_only:
+            return f"{name} declares sockets_only"
+        if self.scalable and not backend.scalable:
+            return f"{name} does not declare scalable"
+        return None
+
+
+def rule(number: int, **gate: object) -> pytest.MarkDecorator:
+    """Mark a test as rule ``number``; the keywords are the fields of Gate."""
+    return pytest.mark.rule(number, Gate(**gate))  # type: ignore[arg-type]

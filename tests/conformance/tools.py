@@ -1,0 +1,134 @@
+"""What the rules are tested with: connected streams, sockets in all states, watches and threads."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from netcore import Selector
+from netcore.contract import ReadinessBackend
+
+SOON = 5.0  # Seconds: "soon" on a machine that has other things to do as well.
+
+
+class Subject:
+    """The backend under test, and selectors made with it."""
+
+    def __init__(self, backend: type[ReadinessBackend]) -> None:
+        self.backend = backend
+        self.made: list[Selector] = []
+
+    def new(self) -> Selector:
+        """A selector on the backend; closed after the test."""
+        selector = Selector(self.backend)
+        self.made.append(selector)
+        return selector
+
+    def close(self) -> None:
+        for selector in self.made:
+            selector.close()
+
+
+def events_for(selector: Selector, fileobj: Any, timeout: float = SOON) -> int:
+    """The events of one wait for ``fileobj``, which must be the only one reported; 0 if none."""
+    result = selector.select(timeout)
+    if not result:
+        return 0
+    assert len(result) == 1, f"more than one entry: {result}"
+    key, events = result[0]
+    assert key.fileobj is fileobj or key.fd == fileobj, f"another descriptor: {key}"
+    return events
+
+
+def wait_until(selector: Selector, fileobj: Any, wanted: int, timeout: float = SOON) -> int:
+    """Wait until all of ``wanted`` is reported for ``fileobj``; the events seen, or fail."""
+    deadline = time.monotonic() + timeout
+    events = 0
+    while time.monotonic() < deadline:
+        for key, seen in selector.select(max(deadline - time.monotonic(), 0)):
+            if key.fileobj is fileobj or key.fd == fileobj:
+                events = seen
+        if events & wanted == wanted:
+            return events
+    raise AssertionError(f"not reported within {timeout} s: {wanted}; last seen: {events}")
+
+
+def reset(sock: socket.socket) -> None:
+    """Close ``sock`` with an RST instead of a FIN."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection over loopback, non-blocking."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        client = socket.socket()
+        client.connect(listener.getsockname())
+        server, _ = listener.accept()
+    for sock in (client, server):
+        sock.setblocking(False)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client, server
+
+
+def fill(sock: socket.socket) -> int:
+    """Write until the buffers are full; the number of bytes written."""
+    total = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            total += sock.send(b"x" * 65536)
+    return total
+
+
+def drain(sock: socket.socket, expected: int, timeout: float = SOON) -> None:
+    """Read ``expected`` bytes."""
+    deadline = time.monotonic() + timeout
+    while expected > 0:
+        try:
+            expected -= len(sock.recv(65536))
+        except BlockingIOError:
+            assert time.monotonic() < deadline, f"{expected} bytes never arrived"
+            time.sleep(0.001)
+
+
+@contextlib.contextmanager
+def in_thread(function: Callable[[], Any]) -> Iterator[list[Any]]:
+    """Run ``function`` in another thread; yields a list that will hold its result or exception."""
+    outcome: list[Any] = []
+
+    def run() -> None:
+        try:
+            outcome.append(function())
+        except BaseException as error:  # Handed to the test.
+            outcome.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    yield outcome
+    thread.join(2 * SOON)
+    assert not thread.is_alive(), "the thread hangs"
+
+
+def until_waiting(selector: Selector, timeout: float = SOON) -> None:
+    """Return when another thread is inside ``selector.select``, most probably in the kernel."""
+    deadline = time.monotonic() + timeout
+    while not selector._waiting:
+        assert time.monotonic() < deadline, "nobody waits"
+        time.sleep(0.001)
+    time.sleep(0.05)  # From the flag into the kernel; being too early only makes the test easier.
+
+
+def open_descriptors() -> int:
+    """How many descriptors (Windows: handles) this process has."""
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        with contextlib.suppress(OSError):
+            return len(os.listdir(folder))
+    raise NotImplementedError("no way to count descriptors here")
