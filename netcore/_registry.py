@@ -67,7 +67,7 @@ class SelectorMap(Mapping["FileDescriptorLike", SelectorKey]):
     def get(self, fileobj: FileDescriptorLike, default: Any = None) -> Any:
         # asyncio asks by number, once per add_reader: Mapping.get would go through an exception.
         if fileobj.__class__ is int:
-            return self._keys.get(fileobj, default)  # type: ignore[arg-type]
+            return self._keys.get(fileobj, default)
         try:
             return find(self._keys, fileobj)
         except KeyError:

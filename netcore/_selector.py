@@ -297,14 +297,18 @@ class Selector(Registration):
         if self._closed:
             _raise_closed()
 
-    def fileno(self) -> int:
-        """The descriptor of the backend, readable when something is ready, for nesting.
+    @property
+    def fileno(self) -> Callable[[], int]:
+        """``fileno()``: a descriptor that is readable when something is ready, for nesting.
 
-        Raises OSError (``io.UnsupportedOperation``) if it has none, as poll and select.
+        Only with a backend that has one: poll and select have not, as in the stdlib.
         """
         self._check_open()
         self._leave_parent()
-        return self._backend.fileno()
+        own: Callable[[], int] | None = getattr(self._backend, "fileno", None)
+        if own is None:
+            raise AttributeError(f"the {self.backend} backend has no descriptor of its own")
+        return own
 
     def __enter__(self) -> Selector:
         self._check_open()

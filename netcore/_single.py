@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import select
+import sys
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,8 @@ def wait_for(fileobj: FileDescriptorLike, events: int, timeout: float | None = N
 
 
 def _poll_once(fd: int, events: int, timeout: float | None) -> int:
+    if sys.platform == "win32":
+        raise NotImplementedError("Windows has no poll()")
     poll = select.poll()
     poll.register(fd, poll_mask(events))
     for _, mask in poll.poll(milliseconds(timeout)):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 from typing import Protocol
 
 
@@ -30,14 +31,19 @@ class DescriptorWaker:
     # eventfd(2) wants exactly eight bytes and adds them up; a pipe does not care.
     _ONE = (1).to_bytes(8, "little")
 
+    _reader: int
+    _writer: int
+    _broken = False
+
     def __init__(self) -> None:
-        if hasattr(os, "eventfd"):
+        if sys.platform == "win32":
+            raise NotImplementedError("nothing but sockets can be watched on Windows")
+        if sys.platform == "linux" and hasattr(os, "eventfd"):
             self._reader = self._writer = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         else:
             self._reader, self._writer = os.pipe()
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
-        self._broken = False
 
     def fileno(self) -> int:
         return self._reader

@@ -7,7 +7,6 @@ answers with plain data.
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from typing import ClassVar, Final
 
@@ -50,7 +49,11 @@ def event_names(events: int) -> str:
 
 
 class Backend(ABC):
-    """What every backend says of itself. All of it is fixed when the class is made."""
+    """What every backend says of itself. All of it is fixed when the class is made.
+
+    It is made without arguments. If the kernel object has a descriptor that another selector can
+    watch, the backend has a method ``fileno()``.
+    """
 
     #: The name it is chosen by.
     name: ClassVar[str]
@@ -82,10 +85,6 @@ class Backend(ABC):
     def abandon(self) -> None:
         """Let go in a forked child, without touching what is still the parent's."""
         self.close()
-
-    def fileno(self) -> int:
-        """The descriptor that another selector can watch to learn that this one has news."""
-        raise io.UnsupportedOperation(f"the {self.name} backend has no descriptor of its own")
 
 
 class ReadinessBackend(Backend):
