@@ -50,9 +50,7 @@ class Kqueue(ReadinessBackend):
     """kqueue(2): changes are live, the cost does not depend on idle descriptors."""
 
     name = "kqueue"
-    supports = (
-        EVENT_READ | EVENT_WRITE | EVENT_HANGUP | EDGE | (EVENT_PRIORITY if _MACOS else 0)
-    )
+    supports = EVENT_READ | EVENT_WRITE | EVENT_HANGUP | EDGE | (EVENT_PRIORITY if _MACOS else 0)
     needs = "macOS or a BSD: select.kqueue"
     live = True
     tracks_files = True

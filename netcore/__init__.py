@@ -5,7 +5,9 @@
 
 from selectors import BaseSelector, SelectorKey
 
+from netcore import _names
 from netcore._loader import available_backends
+from netcore._names import *  # noqa: F403  # Which names there are depends on the OS.
 from netcore._selector import Selector
 from netcore._single import wait_for
 from netcore.contract import (
@@ -36,4 +38,5 @@ __all__ = [
     "SelectorKey",
     "available_backends",
     "wait_for",
+    *_names.__all__,
 ]

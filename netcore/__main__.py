@@ -14,7 +14,7 @@ import platform
 import sys
 import textwrap
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
 
 from netcore._loader import VARIABLE, find, known_backends, load, why_not
@@ -107,7 +107,7 @@ def _facts(backend: type[Backend]) -> Facts:
 
 
 def as_json() -> str:
-    """The whole table, with the same facts about where it was made."""
+    """The table for programs."""
     default, why = default_backend()
     table = {
         "netcore": _version(),
@@ -121,8 +121,10 @@ def as_json() -> str:
 
 
 def _flat(row: Row) -> dict[str, object]:
-    facts = dict.fromkeys(Facts.__dataclass_fields__) if row.facts is None else asdict(row.facts)
-    return {**asdict(row), **facts, "facts": row.facts is not None}
+    """One object per backend; every fact is null if the class cannot be loaded."""
+    flat = asdict(row)
+    facts = flat.pop("facts") or dict.fromkeys(field.name for field in fields(Facts))
+    return {**flat, **facts}
 
 
 # -- as text

@@ -6,8 +6,11 @@ import errno
 import os
 import stat
 
-_ALWAYS_READY = {stat.S_IFREG: "a regular file", stat.S_IFDIR: "a directory",
-                 stat.S_IFBLK: "a block device"}
+_ALWAYS_READY = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFBLK: "a block device",
+}
 
 
 def refuse_files(fd: int) -> None:

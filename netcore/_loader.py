@@ -33,7 +33,7 @@ def load(backend: str | type[ReadinessBackend] | None = None) -> type[ReadinessB
         raise TypeError(f"not a netcore backend: {found!r}")
     if not found.available():
         raise ValueError(
-            f"the backend {backend!r} is not available here (it needs {found.needs or 'another OS'})"
+            f"the backend {backend!r} is not available here, it needs {found.needs or 'another OS'}"
             f"; available: {', '.join(available_backends())}"
         )
     return found

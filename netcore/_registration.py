@@ -240,7 +240,8 @@ class Registration(BaseSelector):
 
     def _make_room(self, fileobj: FileDescriptorLike, fd: int) -> None:
         """Forget the key at ``fd`` if its object was closed; complain otherwise."""
-        fileno_of(fd)
+        if fd < 0:
+            raise ValueError(f"no open file descriptor in {fileobj!r}: {fd}")
         key = self._fd_to_key[fd]
         if not is_stale(key):
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")

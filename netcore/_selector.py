@@ -42,8 +42,8 @@ class Selector(Registration):
     ValueError if there is no such backend or it cannot run here.
 
     Every method may be called from any thread, also while another thread waits, and takes effect in
-    that wait. After ``close`` every method raises RuntimeError. In a forked child the selector works
-    on a private copy of the registrations; the parent notices nothing.
+    that wait. After ``close`` every method raises RuntimeError. In a forked child the selector
+    works on a private copy of the registrations; the parent notices nothing.
     """
 
     _wait: Callable[..., Pairs]
@@ -120,9 +120,8 @@ class Selector(Registration):
                             for fd, mask in pairs
                         ]
                         complete = all(rows)
-                    if complete and not self._touched:
-                        if not self._by_number or not any_stale(rows):
-                            return rows
+                    if complete and not self._touched and not (self._by_number and any_stale(rows)):
+                        return rows
                     rows, woken, again = self._resolve(pairs)
                     if rows or woken or (timeout == 0 and not again):
                         return rows

@@ -9,6 +9,7 @@ import pytest
 
 from netcore import Selector, available_backends
 from netcore._loader import load
+from netcore._pytest import PROPERTY
 from netcore.contract import ReadinessBackend
 
 from .rules import Gate
@@ -48,8 +49,9 @@ def _gate(request: pytest.FixtureRequest) -> None:
         return
     number, gate = mark.args
     assert isinstance(gate, Gate)
-    reason = gate.reason(request.getfixturevalue("backend"))
-    request.node.user_properties.append(("rule", number))
+    backend = request.getfixturevalue("backend")
+    reason = gate.reason(backend)
+    request.node.user_properties.append((PROPERTY, [number, backend.name]))
     if reason:
         pytest.skip(f"rule {number}: {reason}")
 

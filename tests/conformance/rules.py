@@ -38,6 +38,17 @@ class Gate:
             return f"{name} does not declare scalable"
         return None
 
+    def describe(self) -> str:
+        """What a backend must have to be held to the rule, in words; empty for nothing."""
+        parts = [
+            event_names(self.events) if self.events else "",
+            f"{self.descriptors} descriptors at a time" if self.descriptors else "",
+            "watching more than sockets" if self.pipes else "",
+            "a cost that does not grow with idle descriptors" if self.scalable else "",
+            self.platform and f"on {self.platform.title()}",
+        ]
+        return ", ".join(part for part in parts if part)
+
 
 def rule(number: int, **gate: object) -> pytest.MarkDecorator:
     """Mark a test as rule ``number``; the keywords are the fields of Gate."""

@@ -11,8 +11,12 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
+
 from netcore import Selector
 from netcore.contract import ReadinessBackend
+
+from .rules import Gate
 
 SOON = 5.0  # Seconds: "soon" on a machine that has other things to do as well.
 
@@ -43,6 +47,7 @@ def events_for(selector: Selector, fileobj: Any, timeout: float = SOON) -> int:
     assert len(result) == 1, f"more than one entry: {result}"
     key, events = result[0]
     assert key.fileobj is fileobj or key.fd == fileobj, f"another descriptor: {key}"
+    assert events, "an entry without events"
     return events
 
 
@@ -132,3 +137,97 @@ def open_descriptors() -> int:
         with contextlib.suppress(OSError):
             return len(os.listdir(folder))
     raise NotImplementedError("no way to count descriptors here")
+
+
+# Kind of stream -> what a backend must declare for it.
+STREAMS = {"tcp": Gate(), "unix": Gate(platform="unix"), "pipe": Gate(pipes=True, platform="unix")}
+SOCKETS = ["tcp", "unix"]
+
+
+class PipeEnd:
+    """One end of a pipe, non-blocking, with the methods of a socket."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        os.set_blocking(fd, False)
+
+    def fileno(self) -> int:
+        return self._fd
+
+    def recv(self, size: int) -> bytes:
+        return os.read(self._fd, size)
+
+    def send(self, data: bytes) -> int:
+        return os.write(self._fd, data)
+
+    def shutdown(self, how: int) -> None:
+        self.close()
+
+    def close(self) -> None:
+        fd, self._fd = self._fd, -1
+        if fd != -1:
+            os.close(fd)
+
+
+def open_stream(kind: str, backend: type[ReadinessBackend]) -> Iterator[tuple[Any, Any]]:
+    """The reading and the writing end of a stream, closed afterwards; skips, with the reason, what
+    ``backend`` cannot watch. For a fixture.
+    """
+    reason = STREAMS[kind].reason(backend)
+    if reason:
+        pytest.skip(f"{kind}: {reason}")
+    ends: tuple[Any, Any]
+    if kind == "tcp":
+        ends = tcp_pair()
+    elif kind == "unix":
+        ends = socket.socketpair()
+        for end in ends:
+            end.setblocking(False)
+    else:
+        reader, writer = os.pipe()
+        ends = PipeEnd(reader), PipeEnd(writer)
+    yield ends
+    for end in ends:
+        end.close()
+
+
+def fill_up(end: Any) -> int:
+    """``fill`` until nothing more goes in: TCP makes room as the peer acknowledges."""
+    total = added = fill(end)
+    while added:
+        time.sleep(0.05)
+        added = fill(end)
+        total += added
+    return total
+
+
+def arrived(sock: socket.socket, size: int = 1) -> None:
+    """Return when ``size`` bytes, or the end of the stream, can be read; reads nothing."""
+    deadline = time.monotonic() + SOON
+    sock.settimeout(SOON)
+    while 0 < len(sock.recv(size, socket.MSG_PEEK)) < size:
+        assert time.monotonic() < deadline, f"{size} bytes never arrived"
+    sock.setblocking(False)
+
+
+def assert_quiet(selector: Selector, timeout: float = 0.05) -> None:
+    """Nothing is reported for ``timeout`` seconds, and they are slept away rather than spun."""
+    started, worked = time.monotonic(), time.process_time()
+    assert selector.select(timeout) == []
+    worked = time.process_time() - worked
+    assert time.monotonic() - started >= timeout, "came back early"
+    # Windows counts in ticks of 15.6 ms.
+    assert worked < timeout / 2, f"spun: {worked} s of CPU time in a wait of {timeout} s"
+
+
+def allow_descriptors(number: int) -> None:
+    """Raise the limit of open descriptors where there is one; skips if it cannot be raised."""
+    try:
+        import resource
+    except ImportError:  # Windows has none.
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < number:
+        if hard != resource.RLIM_INFINITY and hard < number:
+            pytest.skip(f"needs {number} open descriptors; RLIMIT_NOFILE allows {hard}")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))

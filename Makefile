@@ -1,0 +1,45 @@
+# Everything runs in .venv, which is made from PYTHON and made again when pyproject.toml changes.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/ready
+
+.PHONY: demo test check types lint docs conformance bench bench-quick wheel test-pypy clean
+
+demo: $(READY)  ## the backend table, then a file server on every backend, checked byte by byte
+	$(BIN)/python examples/demo.py
+
+test: $(READY) check  ## every test, the types for three platforms, lint, the generated docs
+	$(BIN)/python -m pytest -n 2 -q -rs
+
+check: types lint docs
+
+types: $(READY)
+	for platform in linux darwin win32; do $(BIN)/mypy --platform $$platform || exit 1; done
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+docs: $(READY)  ## fails if docs/rules.md is not what the suite says
+	$(BIN)/python ci/rules.py --check
+
+conformance: $(READY)  ## make conformance BACKEND=poll
+	$(BIN)/python -m pytest -q -rs tests/conformance $(if $(BACKEND),--netcore-backend=$(BACKEND))
+
+bench: $(READY)  ## the figures of the README, as a table, as JSON and as a plot
+	$(BIN)/python -m bench --json bench/results.json --plot docs/bench.svg
+
+wheel: $(READY)  ## build it, then hold what it installed to the rules, the sources out of sight
+	PYTHON=$(BIN)/python ci/wheel.sh
+
+test-pypy:  ## the suite in Debian's PyPy
+	ci/pypy.sh
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache
+
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $@
