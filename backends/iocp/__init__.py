@@ -1,0 +1,1 @@
+"""The Windows backend: a completion port, with readiness by AFD polls submitted to it."""
