@@ -66,9 +66,10 @@ class Kqueue(ReadinessBackend):
         self._read, self._write = select.KQ_FILTER_READ, select.KQ_FILTER_WRITE
         # Asked for at once: grows with the longest answer.
         self._room = 32
-        # Watched for a hang-up only, and those of them to be asked again at the next wait.
-        self._quiet: set[int] = set()
-        self._hung: set[int] = set()
+        # (fd, filter) of what can only be asked with EV_CLEAR but was not wanted as EDGE, and
+        # those of them that have fired: they are asked again at the next wait.
+        self._latched: dict[tuple[int, int], Spec] = {}
+        self._fired: set[tuple[int, int]] = set()
         # Pipes to write to whose reader was gone before they were watched, which FreeBSD (EPIPE)
         # and NetBSD (EBADF) refuse to add. They are writable: a write fails at once.
         self._broken: dict[int, bool] = {}  # fd -> report it once only
@@ -81,13 +82,16 @@ class Kqueue(ReadinessBackend):
         gone = [f for f, spec in before.items() if again or after.get(f) != spec]
         self._delete(fd, gone, quietly=bool(new))
         self._broken.pop(fd, None)
-        self._hung.discard(fd)
-        self._quiet.discard(fd)
+        for kind in (self._read, _FILTER_EXCEPT):
+            self._latched.pop((fd, kind), None)
+            self._fired.discard((fd, kind))
         self._add(fd, {f: spec for f, spec in after.items() if again or before.get(f) != spec}, new)
         if not old and not new:
             self._delete(fd, after, quietly=True)
-        elif new & (EVENT_READ | EVENT_HANGUP | EDGE) == EVENT_HANGUP:
-            self._quiet.add(fd)
+        elif not new & EDGE:
+            for kind, spec in after.items():
+                if spec[0]:
+                    self._latched[fd, kind] = spec
 
     def _specs(self, interest: int) -> dict[int, Spec]:
         """Event bits -> what the filters are asked."""
@@ -102,7 +106,8 @@ class Kqueue(ReadinessBackend):
         if interest & EVENT_WRITE:
             specs[self._write] = (clear, 0, 0)
         if interest & EVENT_PRIORITY:
-            specs[_FILTER_EXCEPT] = (clear, _NOTE_OOB, 0)
+            # Without EV_CLEAR it would go on firing when the byte was read (XNU filt_except).
+            specs[_FILTER_EXCEPT] = (select.KQ_EV_CLEAR, _NOTE_OOB, 0)
         return specs
 
     def _add(self, fd: int, specs: dict[int, Spec], interest: int) -> None:
@@ -146,7 +151,7 @@ class Kqueue(ReadinessBackend):
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
         if timeout is not None and timeout > LONGEST:
             timeout = LONGEST
-        if self._hung:
+        if self._fired:
             self._ask_again()
         if self._broken:
             timeout = 0
@@ -169,32 +174,32 @@ class Kqueue(ReadinessBackend):
     def _events(self, event: select.kevent) -> int:
         """kevent -> event bits."""
         ended = event.flags & select.KQ_EV_EOF
+        latched = (event.ident, event.filter) in self._latched
         if event.filter == self._read:
-            if event.ident in self._quiet:
-                if ended:
-                    self._hung.add(event.ident)
-                return EVENT_HANGUP if ended else 0
             if not ended:
-                return EVENT_READ
-            # fflags: the error of the socket, if that ended it.
-            failed = EVENT_WRITE | FAILED if event.fflags else 0
-            return EVENT_READ | EVENT_HANGUP | failed
-        if event.filter == self._write:
-            if ended and event.fflags:
-                return EVENT_READ | EVENT_WRITE | EVENT_HANGUP | FAILED
-            return EVENT_WRITE
-        return EVENT_PRIORITY if event.filter == _FILTER_EXCEPT else 0
+                events = 0 if latched else EVENT_READ  # Latched: a full buffer on macOS.
+            else:
+                # fflags: the error of the socket, if that ended it.
+                failed = EVENT_WRITE | FAILED if event.fflags else 0
+                events = EVENT_READ | EVENT_HANGUP | failed
+        elif event.filter == self._write:
+            failed = event.fflags if ended else 0
+            events = EVENT_WRITE | (EVENT_READ | EVENT_HANGUP | FAILED if failed else 0)
+        else:
+            events = EVENT_PRIORITY if event.fflags & _NOTE_OOB else 0
+        if latched and events:
+            self._fired.add((event.ident, event.filter))
+        return events
 
     def _ask_again(self) -> None:
-        """Have hang-ups reported again: they last, and their filters fire only once."""
-        spec = self._specs(EVENT_HANGUP)[self._read]
-        for fd in self._hung:
-            self._delete(fd, [self._read], quietly=True)
+        """Have what fired before reported again if it still holds."""
+        for fd, kind in self._fired:
+            self._delete(fd, [kind], quietly=True)
             try:
-                self._kqueue.control([self._change(fd, self._read, spec)], 0)
+                self._kqueue.control([self._change(fd, kind, self._latched[fd, kind])], 0)
             except OSError:
                 pass  # Closed meanwhile: the kernel has forgotten it.
-        self._hung.clear()
+        self._fired.clear()
 
     def _report_broken(self, ready: dict[int, int], limit: int | None) -> None:
         for fd, once in list(self._broken.items()):

@@ -132,7 +132,8 @@ def _is_closed(fd: int) -> bool:
 
 def _check_socket(fd: int) -> None:
     """Raise OSError (WSAENOTSOCK) for what is no open socket."""
-    select.select([fd], [], [], 0)
+    if _is_closed(fd):
+        raise OSError(_WSAENOTSOCK, "only open sockets can be watched on Windows")
 
 
 def _is_connected(fd: int) -> bool:
