@@ -8,6 +8,7 @@ is made, so that they may come from elsewhere.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import select
 import stat
@@ -35,7 +36,6 @@ _MACOS = sys.platform == "darwin"
 # (XNU bsd/sys/event.h).
 _NOTE_LOWAT = 0x1
 _FILTER_EXCEPT, _NOTE_OOB = -15, 0x2
-_F_GETPATH = 50  # XNU bsd/sys/fcntl.h
 _NEVER = 2**31 - 1  # More bytes than any buffer holds.
 
 # Kqueues of our parent process. Their numbers are not ours: closing them, as CPython before 3.12
@@ -70,22 +70,24 @@ class Kqueue(ReadinessBackend):
         # those of them that have fired: they are asked again at the next wait.
         self._latched: dict[tuple[int, int], Spec] = {}
         self._fired: set[tuple[int, int]] = set()
-        # Pipes to write to whose reader was gone before they were watched, which FreeBSD (EPIPE)
-        # and NetBSD (EBADF) refuse to add. They are writable: a write fails at once.
+        # Pipes to write to whose reader is gone, which FreeBSD (EPIPE) and NetBSD (EBADF) refuse
+        # to watch. They are writable: a write fails at once.
         self._broken: dict[int, bool] = {}  # fd -> report it once only
 
     def watch(self, fd: int, old: int, new: int) -> None:
         if not old:
             _refuse(fd)
         before, after = self._specs(old), self._specs(new or (not old and EVENT_READ))
-        again = new & EDGE  # EV_ADD alone does not change flags, nor is it sure to fire again.
-        gone = [f for f, spec in before.items() if again or after.get(f) != spec]
+        # What has EV_CLEAR is deleted and added again: EV_ADD alone does not change that flag, nor
+        # is it sure to report what holds already.
+        gone = [f for f, spec in before.items() if spec[0] or after.get(f) != spec]
+        fresh = {f: spec for f, spec in after.items() if spec[0] or before.get(f) != spec}
         self._delete(fd, gone, quietly=bool(new))
         self._broken.pop(fd, None)
         for kind in (self._read, _FILTER_EXCEPT):
             self._latched.pop((fd, kind), None)
             self._fired.discard((fd, kind))
-        self._add(fd, {f: spec for f, spec in after.items() if again or before.get(f) != spec}, new)
+        self._add(fd, fresh, new)
         if not old and not new:
             self._delete(fd, after, quietly=True)
         elif not new & EDGE:
@@ -185,6 +187,8 @@ class Kqueue(ReadinessBackend):
         elif event.filter == self._write:
             failed = event.fflags if ended else 0
             events = EVENT_WRITE | (EVENT_READ | EVENT_HANGUP | FAILED if failed else 0)
+            if ended and not failed and not event.flags & select.KQ_EV_CLEAR:
+                self._broken[event.ident] = False  # FreeBSD tells it once and drops the filter.
         else:
             events = EVENT_PRIORITY if event.fflags & _NOTE_OOB else 0
         if latched and events:
@@ -237,11 +241,9 @@ def _refuse(fd: int) -> None:
     never reported (golang/go#24164; pipe(2) is fine, it has no path).
     """
     refuse_files(fd)
-    if _MACOS and stat.S_ISFIFO(os.fstat(fd).st_mode):
-        import fcntl
-
+    if hasattr(fcntl, "F_GETPATH") and stat.S_ISFIFO(os.fstat(fd).st_mode):
         try:
-            fcntl.fcntl(fd, _F_GETPATH, bytes(1024))
+            fcntl.fcntl(fd, fcntl.F_GETPATH, bytes(1024))  # MAXPATHLEN (XNU sys/param.h)
         except OSError:
             return
         raise PermissionError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import select
 import sys
 from typing import TYPE_CHECKING
@@ -45,7 +46,10 @@ class Poll(ReadinessBackend):
         if new:
             self._poll.register(fd, poll_mask(new))  # Replaces what was there.
         elif old:
-            self._poll.unregister(fd)
+            try:
+                self._poll.unregister(fd)
+            except KeyError:
+                raise FileNotFoundError(errno.ENOENT, f"not watched: {fd}") from None
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
         if timeout is not None and timeout > LONGEST:

@@ -102,19 +102,17 @@ class Registration(BaseSelector):
                 self._make_room(fileobj, fd)
             try:
                 self._watch(fd, 0, interest)
-            except (OSError, OverflowError) as error:
-                raise self._refusal(error, fileobj) from None
-            if self._waiting:
-                self._touch(fd)
-            key = self._fd_to_key[fd] = _new_key(SelectorKey, (fileobj, fd, events, data))
-            if 0 < events <= _PLAIN and not self._suspects:
-                try:
+                if self._waiting:
+                    self._touch(fd)
+                key: SelectorKey = _new_key(SelectorKey, (fileobj, fd, events, data))
+                if 0 < events <= _PLAIN and not self._suspects and fd < len(self._readable):
                     self._readable[fd] = (key, EVENT_READ) if events & EVENT_READ else None
                     self._writable[fd] = (key, EVENT_WRITE) if events & EVENT_WRITE else None
-                except IndexError:
+                else:
                     self._set_rows(key)
-            else:
-                self._set_rows(key)
+                self._fd_to_key[fd] = key
+            except BaseException as error:
+                raise self._failure(error, fileobj, fd, interest, None) from None
             return key
         finally:
             self._release()
@@ -134,7 +132,7 @@ class Registration(BaseSelector):
             except (KeyError, TypeError, ValueError, AttributeError):
                 key = self._find_open(fileobj)
                 fd = key.fd
-            old = key[2]
+            old, interest = key[2], 0
             if events != old or events > _PLAIN:
                 try:
                     interest = self._interest[events]
@@ -144,20 +142,21 @@ class Registration(BaseSelector):
                     old = 0
                 elif old > _PLAIN:
                     old = self._interest[old]
-                if old or interest:
-                    try:
-                        self._watch(fd, old, interest)
-                    except OSError as error:
-                        raise self._refusal(error, fileobj) from None
-            if self._waiting:
-                self._touch(fd)
-            key = self._fd_to_key[fd] = _new_key(SelectorKey, (key[0], fd, events, data))
-            if old and 0 < events <= _PLAIN and not self._suspects:
-                self._readable[fd] = (key, EVENT_READ) if events & EVENT_READ else None
-                self._writable[fd] = (key, EVENT_WRITE) if events & EVENT_WRITE else None
-            else:
-                self._set_rows(key)
-            return key
+            try:
+                if interest or events != key[2]:
+                    self._watch(fd, old, interest)
+                if self._waiting:
+                    self._touch(fd)
+                new: SelectorKey = _new_key(SelectorKey, (key[0], fd, events, data))
+                if old and 0 < events <= _PLAIN and not self._suspects:
+                    self._readable[fd] = (new, EVENT_READ) if events & EVENT_READ else None
+                    self._writable[fd] = (new, EVENT_WRITE) if events & EVENT_WRITE else None
+                else:
+                    self._set_rows(new)
+                self._fd_to_key[fd] = new
+            except BaseException as error:
+                raise self._failure(error, fileobj, fd, interest, key) from None
+            return new
         finally:
             self._release()
 
@@ -174,14 +173,13 @@ class Registration(BaseSelector):
             except (KeyError, TypeError, ValueError, AttributeError):
                 fd = self._find(fileobj).fd
                 key = self._fd_to_key.pop(fd)
-            if self._silent and fd in self._silent:
-                self._silent.discard(fd)
-            else:
-                try:
+            try:
+                if fd in self._silent:
+                    self._silent.discard(fd)
+                else:
                     self._watch(fd, self._interest[key[2]], 0)
-                except OSError:  # Closed: gone already, or so it looks.
-                    if self._make.leaves_ghosts:
-                        self._suspects.add(fd)
+            except BaseException as error:
+                self._removed_anyway(error, key)
             if self._waiting:
                 self._touch(fd)
             self._readable[fd] = self._writable[fd] = None
@@ -235,8 +233,9 @@ class Registration(BaseSelector):
         self._readable[fd] = self._writable[fd] = None
         try:
             self._watch(fd, self._interest[key.events], 0)
-        except OSError:
-            pass  # Closed: gone already.
+        except OSError:  # Closed: gone already, or so it looks.
+            if self._make.leaves_ghosts:
+                self._suspects.add(fd)
 
     def _make_room(self, fileobj: FileDescriptorLike, fd: int) -> None:
         """Forget the key at ``fd`` if its object was closed; complain otherwise."""
@@ -270,11 +269,65 @@ class Registration(BaseSelector):
             f" (available here that can: {', '.join(backends_with(missing)) or 'none'})"
         )
 
-    def _refusal(self, error: Exception, fileobj: FileDescriptorLike) -> Exception:
-        what = f"{fileobj!r} cannot be watched by the {self.backend} backend"
+    # -- when a change fails
+
+    def _failure(
+        self,
+        error: BaseException,
+        fileobj: FileDescriptorLike,
+        fd: int,
+        interest: int,
+        key: SelectorKey | None,
+    ) -> BaseException:
+        """What to raise for ``error``, which came while ``fd`` was taken to ``interest``; ``key``
+        is what it was registered with before.
+
+        The kernel's refusals have changed nothing. Anything else may be from a signal handler, at
+        any point: then map, tables and kernel are taken back to ``key``.
+        """
+        if self._closed:
+            return error
+        if not isinstance(fd, int):
+            return ValueError(f"no open file descriptor in {fileobj!r}: {fd!r}")
         if isinstance(error, OSError) and error.errno is not None:
+            what = f"{fileobj!r} cannot be watched by the {self.backend} backend"
             return OSError(error.errno, f"{error.strerror}: {what}")
-        return ValueError(f"{error}: {what}")
+        self._remove(fd, interest)
+        if key is None:
+            self._fd_to_key.pop(fd, None)
+            self._silent.discard(fd)
+            if fd in range(len(self._readable)) or not self._make.dense:
+                self._readable[fd] = self._writable[fd] = None
+        else:
+            self._fd_to_key[fd] = key
+            self._remove(fd, key.events)
+            self._set_rows(key)
+            try:
+                self._watch(fd, 0, self._interest[key.events])
+            except OSError:
+                self._silent.add(fd)  # Closed meanwhile.
+        if isinstance(error, OverflowError):
+            return ValueError(f"no open file descriptor in {fileobj!r}: {fd}")
+        return error
+
+    def _removed_anyway(self, error: BaseException, key: SelectorKey) -> None:
+        """Finish the removal of ``key`` after an error, which is raised if it is of interest."""
+        fd = key.fd
+        if isinstance(error, OSError) and error.errno is not None:
+            # It was closed: gone already, or so it looks.
+            if self._make.leaves_ghosts:
+                self._suspects.add(fd)
+            return
+        self._remove(fd, key.events)
+        self._readable[fd] = self._writable[fd] = None
+        raise error
+
+    def _remove(self, fd: int, events: int) -> None:
+        """Take ``fd`` from the kernel, which may have it or not."""
+        try:
+            self._watch(fd, self._interest[events] or EVENT_READ, 0)
+        except (OSError, OverflowError):
+            pass  # It had not.
 
     def _check_open(self) -> None:
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import isnan
+from math import inf, isnan
 from typing import Final
 
 #: The longest single wait, in seconds: milliseconds have to fit a C int (epoll_wait(2), poll(2)),
@@ -19,6 +19,8 @@ def seconds(timeout: float) -> float:
         number = timeout + 0.0  # Also takes a Fraction or a NumPy scalar, which select.* refuse.
     except TypeError:
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}") from None
+    except OverflowError:  # An int beyond all floats.
+        return inf if timeout > 0 else 0.0
     if isnan(number):
         raise ValueError("timeout must not be NaN")
     return number if number > 0 else 0.0

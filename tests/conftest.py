@@ -5,12 +5,39 @@ NETCORE_TEST_KQUEUE says whose: "macos" (the default), "freebsd", or "none".
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import sys
+from typing import Any
 
 _flavour = os.environ.get("NETCORE_TEST_KQUEUE", "macos")
+
+
+def _give_paths() -> None:
+    """``fcntl(fd, F_GETPATH)``, by which macOS tells a FIFO from a pipe."""
+    import fcntl
+
+    original, number = fcntl.fcntl, 50  # XNU bsd/sys/fcntl.h
+
+    def with_paths(fd: int, command: int, argument: Any = 0) -> Any:
+        if command != number:
+            return original(fd, command, argument)
+        path = os.readlink(f"/proc/self/fd/{fd}")
+        if not path.startswith("/"):  # "pipe:[1234]"
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return os.fsencode(path).ljust(len(argument), b"\0")
+
+    fcntl.F_GETPATH, fcntl.fcntl = number, with_paths  # type: ignore[attr-defined, assignment]
+
+
 if sys.platform == "linux" and not hasattr(select, "kqueue") and _flavour != "none":
     import kqueue_simulator
 
+    from netcore.backends.kqueue import Kqueue
+    from netcore.contract import EVENT_PRIORITY
+
     kqueue_simulator.install(_flavour)
+    if _flavour == "macos":
+        _give_paths()
+        Kqueue.supports |= EVENT_PRIORITY

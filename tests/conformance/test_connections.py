@@ -68,9 +68,7 @@ def refused(client: socket.socket) -> Iterator[socket.socket]:
 
 
 @rule(13)
-def test_the_end_of_a_stream_is_readable_again_and_again(
-    selector: Selector, stream: Ends
-) -> None:
+def test_the_end_of_a_stream_is_readable_again_and_again(selector: Selector, stream: Ends) -> None:
     """After what was sent before it. Some kernels report an end apart from data."""
     reader, writer = stream
     selector.register(reader, EVENT_READ)

@@ -44,9 +44,7 @@ def test_datagrams_are_reported_until_the_last_is_read(selector: Selector, udp: 
 
 
 @rule(26)
-def test_an_empty_datagram_is_reported_until_it_is_read(
-    selector: Selector, udp: Datagrams
-) -> None:
+def test_an_empty_datagram_is_reported_until_it_is_read(selector: Selector, udp: Datagrams) -> None:
     """It is a datagram like any other, and no end of anything."""
     receiver, sender = udp
     selector.register(receiver, EVENT_READ)

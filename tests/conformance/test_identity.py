@@ -63,29 +63,27 @@ def test_a_ready_descriptor_can_be_registered_again_and_again(
 
 @rule(32)
 def test_a_ready_descriptor_can_be_registered_again_while_another_thread_waits(
-    selector: Selector, stream: Ends
+    selector: Selector, pair: Ends
 ) -> None:
     """As above, with the change in the middle of a wait."""
-    reader, writer = stream
-    writer.send(b"x")
+    a, b = pair
+    b.send(b"x")
     seen: queue.Queue[tuple[int, int]] = queue.Queue()
 
     def wait() -> None:
         turn = -1
         while turn < TURNS - 1:
-            rows = selector.select(SOON)
-            assert len(rows) == 1
-            for key, events in rows:
-                if key.data != turn:
-                    turn = key.data
-                    seen.put((turn, events))
+            [(key, events)] = selector.select(SOON)
+            if key.data != turn:
+                turn = key.data
+                seen.put((turn, events))
 
     with in_thread(wait) as outcome:
         until_waiting(selector)
         for turn in range(TURNS):
-            selector.register(reader, EVENT_READ, turn)
+            selector.register(a, EVENT_READ, turn)
             assert seen.get(timeout=SOON) == (turn, EVENT_READ)
-            selector.unregister(reader)
+            selector.unregister(a)
     assert outcome == [None]
 
 
@@ -113,7 +111,7 @@ def test_a_duplicate_is_a_descriptor_of_its_own(
             gone.fileobj.close()  # type: ignore[union-attr]
         assert [selector.select(SOON) for _ in range(2)] == [[(left, EVENT_READ)]] * 2
         left.fileobj.recv(1)  # type: ignore[union-attr]
-        assert_quiet(selector)
+        assert selector.select(0) == []
 
 
 @rule(34)
