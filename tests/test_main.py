@@ -80,6 +80,9 @@ def test_the_json_has_every_fact_of_every_backend() -> None:
     table = _table()
     assert list(table) == known_backends()
     for name, row in table.items():
+        if row["events"] is None:
+            assert row["reason"], f"{name} can be loaded: it has facts"
+            continue
         backend = find(name)
         assert row == {
             "name": name,
@@ -96,7 +99,7 @@ def test_the_json_has_every_fact_of_every_backend() -> None:
             "timeout_granularity": backend.timeout_granularity,
             "sockets_only": backend.sockets_only,
             "scalable": backend.scalable,
-            "live": backend.live,
+            "live": getattr(backend, "live", True),
         }
 
 
@@ -106,9 +109,9 @@ def test_the_text_has_a_line_for_every_backend_and_fits() -> None:
     for name, row in _table().items():
         _, here, *words = _line(text, name).split()
         assert here == ("default" if row["default"] else "yes" if row["available"] else "no")
-        assert str(row["oneshot"]) in words
-        assert str(row["max_descriptors"] or "none") in words
-        assert not row["reason"] or f"\n{name}: {row['reason']}" in text
+        assert str(row["oneshot"] or "?") in words
+        assert str(row["max_descriptors"] or ("none" if row["events"] else "?")) in words
+        assert not row["reason"] or f"\n{name}: {row['reason']}" in " ".join(text.split("\n  "))
 
 
 def _line(text: str, name: str) -> str:
