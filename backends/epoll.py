@@ -7,8 +7,8 @@ import sys
 from typing import TYPE_CHECKING
 
 from netcore._poll_masks import IN, OUT, event_bits, poll_mask
-from netcore._timeouts import LONGEST
-from netcore.contract import ALL_EVENTS, CONDITIONS, EDGE, ONESHOT, ReadinessBackend
+from netcore._timeouts import milliseconds
+from netcore.contract import ALL_EVENTS, CONDITIONS, EDGE, ONESHOT, Raw, ReadinessBackend
 
 assert not TYPE_CHECKING or sys.platform == "linux"
 
@@ -38,6 +38,7 @@ class Epoll(ReadinessBackend):
     leaves_ghosts = True
     scalable = True
     dense = True
+    batch = 32  # CPython allocates what is asked for, in every call.
     read_mask, write_mask = IN, OUT
     events_of = staticmethod(event_bits)
 
@@ -47,9 +48,14 @@ class Epoll(ReadinessBackend):
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
-        # Asked for at once: grows with the longest answer. CPython allocates so many per call, so
-        # asking for all that are registered would cost with every idle descriptor.
-        self._room = 32
+
+    def raw(self) -> Raw | None:
+        # Not for a subclass, whose methods would be passed by. CPython's poll() takes None and
+        # rounds up to milliseconds; PyPy's does neither.
+        if type(self) is not Epoll or sys.implementation.name != "cpython":
+            return None
+        epoll = self._epoll
+        return Raw(MASKS.__getitem__, epoll.register, epoll.modify, epoll.unregister, epoll.poll)
 
     def watch(self, fd: int, old: int, new: int) -> None:
         if not new:
@@ -62,30 +68,9 @@ class Epoll(ReadinessBackend):
             self._epoll.register(fd, MASKS[new])
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
-        if timeout is None:
-            timeout = -1  # PyPy does not take None.
-        elif timeout:
-            # CPython rounds up to whole milliseconds itself; PyPy cuts, and would spin below one.
-            timeout = min(max(timeout, 0.001), LONGEST)
-        if limit is not None:
-            return self._epoll.poll(timeout, limit)
-        ready = self._epoll.poll(timeout, self._room)
-        if len(ready) < self._room:
-            return ready
-        return self._all_of(ready)
-
-    def _all_of(self, ready: list[tuple[int, int]]) -> list[tuple[int, int]]:
-        """``ready`` filled the room: ask again with more until it does not.
-
-        What is level-triggered is reported again, what is one-shot or edge-triggered is not.
-        """
-        merged = dict(ready)
-        while len(ready) == self._room:
-            self._room *= 4
-            ready = self._epoll.poll(0, self._room)
-            for fd, mask in ready:
-                merged[fd] = merged.get(fd, 0) | mask
-        return list(merged.items())
+        return self._epoll.poll(
+            -1 if timeout is None else milliseconds(timeout) / 1000, limit or -1
+        )
 
     def close(self) -> None:
         self._epoll.close()

@@ -17,7 +17,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from netcore._descriptors import refuse_files
-from netcore._timeouts import LONGEST
 from netcore.contract import (
     CLOSED,
     EDGE,
@@ -151,8 +150,6 @@ class Kqueue(ReadinessBackend):
             raise failure
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
-        if timeout is not None and timeout > LONGEST:
-            timeout = LONGEST
         if self._fired:
             self._ask_again()
         if self._broken:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from netcore._descriptors import refuse_files
 from netcore._poll_masks import IN, OUT, RDHUP, event_bits, poll_mask
-from netcore._timeouts import LONGEST, milliseconds
+from netcore._timeouts import milliseconds
 from netcore._turns import Turns
 from netcore.contract import (
     EVENT_HANGUP,
@@ -52,8 +52,6 @@ class Poll(ReadinessBackend):
                 raise FileNotFoundError(errno.ENOENT, f"not watched: {fd}") from None
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
-        if timeout is not None and timeout > LONGEST:
-            timeout = LONGEST
         ready = self._poll.poll(milliseconds(timeout))
         return ready if limit is None else self._turns.take(ready, limit)
 

@@ -9,7 +9,6 @@ import socket
 import sys
 
 from netcore._descriptors import refuse_files
-from netcore._timeouts import LONGEST
 from netcore._turns import Turns
 from netcore.contract import (
     CLOSED,
@@ -77,8 +76,6 @@ class Select(ReadinessBackend):
             raise ValueError(f"select() takes at most {_LIMIT} sockets here")
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
-        if timeout is not None and timeout > LONGEST:
-            timeout = LONGEST
         lists = self._lists
         if lists is None:
             lists = self._lists = self._make_lists()

@@ -1,6 +1,6 @@
 """A TCP echo server: the smallest complete program on ``netcore.Selector``.
 
-    python examples/echo_server.py [PORT]
+python examples/echo_server.py [PORT]
 """
 
 from __future__ import annotations

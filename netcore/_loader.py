@@ -8,12 +8,14 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Final
 
-from netcore.contract import Backend, ReadinessBackend
+from netcore._drivers import readiness_over
+from netcore.contract import Backend, CompletionBackend, ReadinessBackend
 
 #: Best first.
 BUILT_IN: Final = {
     "epoll": "netcore.backends.epoll:Epoll",
     "kqueue": "netcore.backends.kqueue:Kqueue",
+    "iocp": "netcore.backends.iocp._backend:Iocp",
     "poll": "netcore.backends.poll:Poll",
     "select": "netcore.backends.select:Select",
 }
@@ -21,14 +23,15 @@ GROUP: Final = "netcore.backends"
 VARIABLE: Final = "NETCORE_BACKEND"
 
 
-def load(backend: str | type[ReadinessBackend] | None = None) -> type[ReadinessBackend]:
-    """The class of a backend that can run here.
+def load(backend: str | type[Backend] | None = None) -> type[ReadinessBackend]:
+    """The class of a backend that can run here; of a completion backend, readiness over it.
 
     Raises ValueError for one that is unknown or cannot, TypeError for what is no backend at all.
     """
     if backend is None:
         backend = os.environ.get(VARIABLE) or next(n for n in BUILT_IN if why_not(n) is None)
-    found = backend if isinstance(backend, type) else find(backend)
+    asked = backend if isinstance(backend, type) else find(backend)
+    found: type[Any] = readiness_over(asked) if issubclass(asked, CompletionBackend) else asked
     if not issubclass(found, ReadinessBackend):
         raise TypeError(f"not a netcore backend: {found!r}")
     if not found.available():

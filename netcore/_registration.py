@@ -7,6 +7,7 @@ see ``_selector.py`` for why that order.
 from __future__ import annotations
 
 import errno
+from _thread import _count as _other_threads  # Started by Python and alive, but for the main one.
 from collections import defaultdict
 from collections.abc import Callable
 from selectors import BaseSelector, SelectorKey
@@ -42,15 +43,26 @@ def _nothing() -> None:
 class Registration(BaseSelector):
     """The registry of a selector and its way to the backend."""
 
-    _closed = True  # Until everything is made.
+    # No values here for what is looked up in hot paths: CPython 3.11 does not specialize the lookup
+    # of an attribute that the class has as well.
+    _closed: bool
+    _raw: bool
     _forked = False  # In a child that has not used it yet.
     _backend: ReadinessBackend
     _waker: Waker
+    # The way to the backend: the raw calls of the kernel if there are, else _watch.
     _watch: Callable[[int, int, int], None]
+    _add: Callable[[int, int], object]
+    _modify: Callable[[int, int], object]
+    _remove: Callable[[int], object]
 
     def __init__(self, make: type[ReadinessBackend]) -> None:
+        self._closed = True  # Until everything is made.
         self._make = make
-        self._new_lock()
+        # Reentrant: signal handlers and __del__ methods come in between. It is taken if there are
+        # other threads, without a with statement, which takes twice as long; acquire() belongs
+        # inside the try, because a signal handler may raise right after it.
+        self._lock = RLock()
         self._fd_to_key: dict[int, SelectorKey] = {}
         self._map = SelectorMap(self._fd_to_key)
         # fd -> what select() returns for it when it is just readable, or just writable; None for
@@ -63,26 +75,30 @@ class Registration(BaseSelector):
         self._suspects: set[int] = set()
         self._waiting = False
         self._touched: set[int] = set()  # Changed while somebody waits.
-        # Where the kernel does not know ONESHOT, _resolve does it.
-        self._emulates_oneshot = not make.supports & ONESHOT
-        #: The name of the backend.
-        self.backend = make.name
-        #: The event bits that can be registered.
-        self.supports = make.supports | ONESHOT
-        # Legal events -> what the backend is told of them.
+        # Legal events -> what _watch is told of them, and what the way to the backend takes.
         told = ~ONESHOT if self._emulates_oneshot else ~0
-        self._interest = {
+        self._told = self._interest = {
             events: events & told
             for events in range(ALL_EVENTS + 1)
             if not events & ~self.supports and (events & CONDITIONS or not events)
         }
 
-    def _new_lock(self) -> None:
-        # Reentrant: signal handlers and __del__ methods come in between.
-        self._lock = RLock()
-        # Half the time of a with statement, once per change. acquire() belongs inside the try: a
-        # signal handler may raise as soon as it has returned.
-        self._acquire, self._release = self._lock.acquire, self._lock.release
+    @property
+    def _emulates_oneshot(self) -> bool:
+        """The kernel does not know ONESHOT: _resolve does it."""
+        return not self._make.supports & ONESHOT
+
+    # Properties, because CPython keeps no more than 30 attributes of an instance inline.
+
+    @property
+    def backend(self) -> str:
+        """The name of the backend."""
+        return self._make.name
+
+    @property
+    def supports(self) -> int:
+        """The event bits that can be registered."""
+        return self._make.supports | ONESHOT
 
     def register(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
         """Watch ``fileobj`` (an int or an object with ``fileno()``) for ``events``; return its key.
@@ -91,31 +107,39 @@ class Registration(BaseSelector):
         descriptor, KeyError if it is registered already, OSError if it cannot be watched. A key
         whose object was closed meanwhile makes room for a new object with the same number.
         """
+        others = _other_threads()
         try:
-            self._acquire()
+            if others:
+                self._lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
                 interest = self._interest[events]
             except (KeyError, TypeError, ValueError, AttributeError):
                 fd, interest = fileno_of(fileobj), self._checked(events)
-            if fd in self._fd_to_key or fd < 0:
+            if fd in self._fd_to_key:
                 self._make_room(fileobj, fd)
             try:
-                self._watch(fd, 0, interest)
+                if self._raw and interest:
+                    self._add(fd, interest)
+                else:
+                    self._watch(fd, 0, interest)
                 if self._waiting:
                     self._touch(fd)
                 key: SelectorKey = _new_key(SelectorKey, (fileobj, fd, events, data))
-                if 0 < events <= _PLAIN and not self._suspects and fd < len(self._readable):
-                    self._readable[fd] = (key, EVENT_READ) if events & EVENT_READ else None
-                    self._writable[fd] = (key, EVENT_WRITE) if events & EVENT_WRITE else None
+                if events is EVENT_READ and not self._suspects:  # 1.0 is refused by _set_rows.
+                    try:
+                        self._readable[fd] = (key, EVENT_READ)
+                    except IndexError:
+                        self._set_rows(key)
                 else:
                     self._set_rows(key)
                 self._fd_to_key[fd] = key
             except BaseException as error:
-                raise self._failure(error, fileobj, fd, interest, None) from None
+                raise self._failure(error, fileobj, fd, events, None) from None
             return key
         finally:
-            self._release()
+            if others:
+                self._lock.release()
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
         """Replace the events and the data of ``fileobj``; return the new key.
@@ -124,27 +148,30 @@ class Registration(BaseSelector):
         it is not registered, ValueError for a bad mask, OSError as the kernel does; then the old
         key stays.
         """
+        others = _other_threads()
         try:
-            self._acquire()
+            if others:
+                self._lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
                 key = self._fd_to_key[fd]
             except (KeyError, TypeError, ValueError, AttributeError):
                 key = self._find_open(fileobj)
                 fd = key.fd
-            old, interest = key[2], 0
-            if events != old or events > _PLAIN:
-                try:
-                    interest = self._interest[events]
-                except (KeyError, TypeError):
-                    interest = self._checked(events)
-                if fd in self._silent:
-                    old = 0
-                elif old > _PLAIN:
-                    old = self._interest[old]
+            old = key[2]
             try:
-                if interest or events != key[2]:
-                    self._watch(fd, old, interest)
+                interest = self._interest[events]
+            except (KeyError, TypeError):
+                interest = self._checked(events)
+            if fd in self._silent:
+                old = 0
+            try:
+                if events == old and events <= _PLAIN:
+                    pass
+                elif old and interest and self._raw:
+                    self._modify(fd, interest)
+                elif old or interest:
+                    self._watch(fd, old, self._told[events])
                 if self._waiting:
                     self._touch(fd)
                 new: SelectorKey = _new_key(SelectorKey, (key[0], fd, events, data))
@@ -155,18 +182,21 @@ class Registration(BaseSelector):
                     self._set_rows(new)
                 self._fd_to_key[fd] = new
             except BaseException as error:
-                raise self._failure(error, fileobj, fd, interest, key) from None
+                raise self._failure(error, fileobj, fd, events, key) from None
             return new
         finally:
-            self._release()
+            if others:
+                self._lock.release()
 
     def unregister(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """Stop watching ``fileobj``, which may be closed already; return its key.
 
         Nothing is delivered for it afterwards. Raises KeyError if it is not registered.
         """
+        others = _other_threads()
         try:
-            self._acquire()
+            if others:
+                self._lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
                 key = self._fd_to_key.pop(fd)
@@ -176,8 +206,10 @@ class Registration(BaseSelector):
             try:
                 if fd in self._silent:
                     self._silent.discard(fd)
+                elif self._raw:
+                    self._remove(fd)
                 else:
-                    self._watch(fd, self._interest[key[2]], 0)
+                    self._watch(fd, key[2], 0)
             except BaseException as error:
                 self._removed_anyway(error, key)
             if self._waiting:
@@ -185,13 +217,15 @@ class Registration(BaseSelector):
             self._readable[fd] = self._writable[fd] = None
             return key
         finally:
-            self._release()
+            if others:
+                self._lock.release()
 
     def get_key(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """The key of ``fileobj``. Raises KeyError if it is not registered."""
         try:
-            return self._fd_to_key[fileobj]  # type: ignore[index]  # A number, mostly.
-        except (KeyError, TypeError):
+            fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
+            return self._fd_to_key[fd]
+        except (KeyError, TypeError, ValueError, AttributeError):
             return self._find(fileobj)
 
     def get_map(self) -> SelectorMap:
@@ -232,15 +266,13 @@ class Registration(BaseSelector):
         self._silent.add(fd)
         self._readable[fd] = self._writable[fd] = None
         try:
-            self._watch(fd, self._interest[key.events], 0)
+            self._watch(fd, key.events, 0)
         except OSError:  # Closed: gone already, or so it looks.
             if self._make.leaves_ghosts:
                 self._suspects.add(fd)
 
     def _make_room(self, fileobj: FileDescriptorLike, fd: int) -> None:
         """Forget the key at ``fd`` if its object was closed; complain otherwise."""
-        if fd < 0:
-            raise ValueError(f"no open file descriptor in {fileobj!r}: {fd}")
         key = self._fd_to_key[fd]
         if not is_stale(key):
             raise KeyError(f"{fileobj!r} (FD {fd}) is already registered")
@@ -276,23 +308,23 @@ class Registration(BaseSelector):
         error: BaseException,
         fileobj: FileDescriptorLike,
         fd: int,
-        interest: int,
+        events: int,
         key: SelectorKey | None,
     ) -> BaseException:
-        """What to raise for ``error``, which came while ``fd`` was taken to ``interest``; ``key``
-        is what it was registered with before.
+        """What to raise for ``error``, which came while ``fd`` was taken to ``events``; ``key`` is
+        what it was registered with before.
 
         The kernel's refusals have changed nothing. Anything else may be from a signal handler, at
         any point: then map, tables and kernel are taken back to ``key``.
         """
         if self._closed:
             return error
-        if not isinstance(fd, int):
+        if not isinstance(fd, int) or fd < 0:
             return ValueError(f"no open file descriptor in {fileobj!r}: {fd!r}")
         if isinstance(error, OSError) and error.errno is not None:
             what = f"{fileobj!r} cannot be watched by the {self.backend} backend"
             return OSError(error.errno, f"{error.strerror}: {what}")
-        self._remove(fd, interest)
+        self._take_away(fd, events)
         if key is None:
             self._fd_to_key.pop(fd, None)
             self._silent.discard(fd)
@@ -300,10 +332,10 @@ class Registration(BaseSelector):
                 self._readable[fd] = self._writable[fd] = None
         else:
             self._fd_to_key[fd] = key
-            self._remove(fd, key.events)
+            self._take_away(fd, key.events)
             self._set_rows(key)
             try:
-                self._watch(fd, 0, self._interest[key.events])
+                self._watch(fd, 0, self._told[key.events])
             except OSError:
                 self._silent.add(fd)  # Closed meanwhile.
         if isinstance(error, OverflowError):
@@ -318,14 +350,14 @@ class Registration(BaseSelector):
             if self._make.leaves_ghosts:
                 self._suspects.add(fd)
             return
-        self._remove(fd, key.events)
+        self._take_away(fd, key.events)
         self._readable[fd] = self._writable[fd] = None
         raise error
 
-    def _remove(self, fd: int, events: int) -> None:
+    def _take_away(self, fd: int, events: int) -> None:
         """Take ``fd`` from the kernel, which may have it or not."""
         try:
-            self._watch(fd, self._interest[events] or EVENT_READ, 0)
+            self._watch(fd, events or EVENT_READ, 0)
         except (OSError, OverflowError):
             pass  # It had not.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from selectors import SelectorKey
+from threading import RLock
 from time import monotonic
 from typing import NoReturn
 
@@ -18,8 +19,8 @@ from netcore import _fork, _loader
 from netcore._registration import Registration
 from netcore._registry import any_stale, is_stale
 from netcore._single import wait_for
-from netcore._timeouts import seconds
-from netcore._waker import Waker, new_waker
+from netcore._timeouts import LONGEST, seconds
+from netcore._waker import NativeWaker, Waker, new_waker
 from netcore.contract import (
     CLOSED,
     CONDITIONS,
@@ -27,8 +28,12 @@ from netcore.contract import (
     EVENT_READ,
     FAILED,
     ONESHOT,
+    Backend,
     ReadinessBackend,
 )
+
+# Long results whose objects are believed to be open before one is looked at.
+_LOOK_EVERY = 64
 
 Rows = list[tuple[SelectorKey, int]]
 Pairs = list[tuple[int, int]]
@@ -49,25 +54,33 @@ class Selector(Registration):
     _wait: Callable[..., Pairs]
     _disposed = False
 
-    def __init__(self, backend: str | type[ReadinessBackend] | None = None) -> None:
+    def __init__(self, backend: str | type[Backend] | None = None) -> None:
         make = _loader.load(backend)
         super().__init__(make)
         self._woken = False  # wakeup() was called, and no wait has ended for it yet.
         self._masks: dict[int, int] = {}  # What events_of() said before.
         self._read_mask, self._write_mask = make.read_mask, make.write_mask
-        self._by_number = not make.tracks_files
-        #: How late a wait may end because the kernel counts in such steps, in seconds.
-        self.timeout_granularity = make.timeout_granularity
-        #: How many descriptors it can hold, or None.
-        self.max_descriptors = make.max_descriptors
+        self._batch = make.batch  # Grows with the longest answer.
+        self._look_every = _LOOK_EVERY if make.tracks_files else 1
+        self._unlooked = self._look_every
         native = make()
         try:
-            self._attach(native, new_waker(make.sockets_only))
+            self._attach(native, new_waker(make))
         except BaseException:
             native.close()
             raise
         self._closed = False
         _fork.remember(self)
+
+    @property
+    def timeout_granularity(self) -> float:
+        """How late a wait may end because the kernel counts in such steps, in seconds."""
+        return self._make.timeout_granularity
+
+    @property
+    def max_descriptors(self) -> int | None:
+        """How many descriptors the kernel interface can hold, or None."""
+        return self._make.max_descriptors
 
     def select(self, timeout: float | None = None, max_events: int | None = None) -> Rows:
         """Wait for at most ``timeout`` seconds; return ``(key, events)`` for what is ready.
@@ -81,60 +94,110 @@ class Selector(Registration):
         """
         if self._waiting:
             raise RuntimeError(f"another thread is waiting on {self!r}")
-        deadline = None
-        if timeout is not None and timeout != 0:
-            timeout = seconds(timeout)
-            if timeout:
-                deadline = monotonic() + timeout
-        if max_events is not None and not max_events >= 1:
-            raise ValueError(f"max_events must be at least 1, not {max_events!r}")
         try:
-            # A flag and not a lock: a signal handler may raise between acquire() and try.
+            # A flag and not a lock: a signal handler may raise between acquire() and try. Nothing
+            # is called between the test and here, so that CPython does not switch threads.
             self._waiting = True
-            while True:
-                if max_events is None:
-                    pairs = self._wait(timeout)
+            # The hot path: no work but for what is ready, and no loop. The rest is in _go_on.
+            deadline = None
+            if timeout:
+                timeout, deadline = _until(timeout)
+            room = self._batch if max_events is None else _positive(max_events)
+            pairs = self._wait(timeout, room)
+            if len(pairs) == 1:
+                fd, mask = pairs[0]
+                if mask == self._read_mask:
+                    row = self._readable[fd]
+                elif mask == self._write_mask:
+                    row = self._writable[fd]
                 else:
-                    pairs = self._wait(timeout, max_events)
-                if pairs:
-                    # The hot path: local names, and no work but for what is ready.
-                    read_mask, write_mask = self._read_mask, self._write_mask
-                    if len(pairs) == 1:  # Spares the comprehension, a call of its own before 3.12.
-                        fd, mask = pairs[0]
-                        if mask == read_mask:
-                            row = self._readable[fd]
-                        elif mask == write_mask:
-                            row = self._writable[fd]
-                        else:
-                            row = self._row(fd, mask)
-                        rows = [row]
-                        complete = row
-                    else:
-                        readable, writable, row_of = self._readable, self._writable, self._row
-                        rows = [
-                            readable[fd]
-                            if mask == read_mask
-                            else writable[fd]
-                            if mask == write_mask
-                            else row_of(fd, mask)
-                            for fd, mask in pairs
-                        ]
-                        complete = all(rows)
-                    if complete and not self._touched and not (self._by_number and any_stale(rows)):
-                        return rows
-                    rows, woken, again = self._resolve(pairs)
-                    if rows or woken or (timeout == 0 and not again):
-                        return rows
-                elif timeout == 0:
-                    return []
-                if deadline is not None:
-                    timeout = max(deadline - monotonic(), 0.0)
-                    if not pairs and not timeout:
-                        return []
+                    row = self._row(fd, mask)
+                if row is not None and not self._touched:
+                    try:
+                        fileobj = row[0][0]
+                        if fileobj.__class__ is int or fileobj.fileno() == fd:
+                            pairs[0] = row  # Cheaper than a new list.
+                            return pairs  # type: ignore[return-value]
+                    except ValueError:
+                        pass  # A closed file.
+            elif pairs:
+                if len(pairs) == room and max_events is None:
+                    pairs = self._all_of(pairs)
+                rows = self._rows(pairs)
+                if all(rows) and not self._touched and not self._stale(rows):
+                    return rows
+            return self._go_on(pairs, timeout, deadline, max_events)
         finally:
             self._waiting = False
             if self._closed:
                 self._dispose()
+
+    def _go_on(
+        self,
+        pairs: Pairs,
+        timeout: float | None,
+        deadline: float | None,
+        max_events: int | None,
+    ) -> Rows:
+        """Look at an answer that is not plain; wait again, with the time that is left, until there
+        is a result.
+        """
+        while True:
+            if pairs:
+                rows, woken, again = self._resolve(pairs)
+                if rows or woken or (timeout == 0 and not again):
+                    return rows
+            elif timeout == 0:
+                return []
+            if deadline is not None:
+                timeout = min(max(deadline - monotonic(), 0.0), LONGEST)
+                if not pairs and not timeout:
+                    return []
+            room = max_events or self._batch
+            pairs = self._wait(timeout, room)
+            if len(pairs) == room and max_events is None:
+                pairs = self._all_of(pairs)
+
+    def _all_of(self, pairs: Pairs) -> Pairs:
+        """``pairs`` filled the room: ask again, with more of it, until it does not.
+
+        What is level-triggered is reported again, what is one-shot or edge-triggered is not.
+        """
+        merged = dict(pairs)
+        while self._batch and len(pairs) == self._batch:
+            self._batch *= 4
+            pairs = self._wait(0, self._batch)
+            for fd, mask in pairs:
+                merged[fd] = merged.get(fd, 0) | mask
+        return list(merged.items())
+
+    def _rows(self, pairs: Pairs) -> Rows:
+        """The row of each pair, or None.
+
+        Not a part of select(): before 3.12 every name that a comprehension uses is a cell, made
+        anew in each call of the function around it, also where the comprehension is not reached.
+        """
+        read_mask, write_mask = self._read_mask, self._write_mask
+        readable, writable, row_of = self._readable, self._writable, self._row
+        return [
+            readable[fd]
+            if mask == read_mask
+            else writable[fd]
+            if mask == write_mask
+            else row_of(fd, mask)  # type: ignore[misc]  # None: all() tells.
+            for fd, mask in pairs
+        ]
+
+    def _stale(self, rows: Rows) -> bool:
+        """Whether an object in ``rows`` is closed, as far as it is worth looking.
+
+        A kernel that tracks files leaves only ghosts to be found; they come again and again.
+        """
+        self._unlooked -= 1
+        if self._unlooked > 0:
+            return False
+        self._unlooked = self._look_every
+        return any_stale(rows)
 
     def _row(self, fd: int, mask: int) -> tuple[SelectorKey, int] | None:
         """The row for any other mask; None for what has to be looked at."""
@@ -163,7 +226,8 @@ class Selector(Registration):
             for fd, mask in pairs:
                 if fd == self._waker.fileno():
                     self._drain()
-                    woken, self._woken = self._woken or woken, False
+                    if self._woken:
+                        self._woken, woken = False, True
                     continue
                 key = self._fd_to_key.get(fd)
                 if key is None or fd in self._silent:
@@ -174,8 +238,9 @@ class Selector(Registration):
                 if fd in touched and not key.events & (ONESHOT | EDGE):
                     # It may tell of the time before the change. What still holds is told again.
                     again = True
-                elif bits & CLOSED or (self._by_number and is_stale(key)):
+                elif bits & CLOSED or is_stale(key):
                     self._silence(key)
+                    ghosts = ghosts or fd in self._suspects
                 elif fd in self._suspects and not wait_for(fd, key.events & CONDITIONS, 0):
                     ghosts = True
                 else:
@@ -227,17 +292,26 @@ class Selector(Registration):
                 self._backend.watch(broken.fileno(), EVENT_READ, 0)
             except (OSError, ValueError):
                 pass  # Closed: gone already.
-        self._adopt(new_waker(self._make.sockets_only))
+        self._adopt(new_waker(self._make))
         broken.close()
 
     # -- life
 
     def _adopt(self, waker: Waker) -> None:
+        """Watch ``waker``, or close it and raise."""
+        if isinstance(waker, NativeWaker):
+            waker.set = self._backend.wake
+            self._waker = waker
+            return
         fd = waker.fileno()
-        self._backend.watch(fd, 0, EVENT_READ)
-        if self._make.dense and fd >= len(self._readable):
-            self._grow(fd)
-        self._readable[fd] = self._writable[fd] = None
+        try:
+            self._backend.watch(fd, 0, EVENT_READ)
+            if self._make.dense and fd >= len(self._readable):
+                self._grow(fd)
+            self._readable[fd] = self._writable[fd] = None
+        except BaseException:
+            waker.close()
+            raise
         self._waker = waker
 
     def _attach(self, native: ReadinessBackend, waker: Waker) -> None:
@@ -245,6 +319,12 @@ class Selector(Registration):
         self._backend = native
         self._adopt(waker)
         self._watch, self._wait = native.watch, native.wait
+        raw = native.raw()
+        if raw:
+            self._interest = {events: raw.mask(told) for events, told in self._told.items()}
+            self._add, self._modify, self._remove = raw.add, raw.modify, raw.remove
+            self._wait = raw.wait
+        self._raw = raw is not None
 
     def _move(self, waker: Waker) -> ReadinessBackend:
         """Take everything to a fresh backend and return the old one.
@@ -258,7 +338,7 @@ class Selector(Registration):
         for key in list(self._fd_to_key.values()):
             if key.fd not in self._silent:
                 try:
-                    self._watch(key.fd, 0, self._interest[key.events])
+                    self._watch(key.fd, 0, self._told[key.events])
                 except OSError:
                     self._silent.add(key.fd)  # Closed meanwhile.
                 else:
@@ -276,7 +356,7 @@ class Selector(Registration):
                 return
             self._closed = True
             self._fd_to_key.clear()
-            self._wait = self._watch = _raise_closed
+            self._raw, self._wait, self._watch = False, _raise_closed, _raise_closed
         if self._waiting:
             self._wake()
         else:
@@ -314,7 +394,7 @@ class Selector(Registration):
         return self
 
     def __del__(self) -> None:
-        if not self._closed:
+        if not getattr(self, "_closed", True):  # True: __init__ has failed.
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
             self.close()
 
@@ -327,27 +407,40 @@ class Selector(Registration):
     def _after_fork(self) -> None:
         """In the child: let the next call leave the parent's backend alone."""
         if not self._closed:
-            self._new_lock()  # Another thread may have held the old one.
+            self._lock = RLock()  # Another thread may have held the old one.
             self._waiting = self._woken = False
             self._touched = set()
             self._forked = True
+            self._raw, self._interest = False, self._told
             self._wait, self._watch = self._wait_in_child, self._watch_in_child
 
     def _leave_parent(self) -> None:
         if self._forked:
             with self._lock:
                 shared = self._waker
-                self._move(new_waker(self._make.sockets_only)).abandon()
+                self._move(new_waker(self._make)).abandon()
                 self._forked = False
                 shared.close()
 
     def _wait_in_child(self, timeout: float | None, limit: int | None = None) -> Pairs:
         self._leave_parent()
-        return self._wait(timeout) if limit is None else self._wait(timeout, limit)
+        return self._wait(timeout, limit)
 
     def _watch_in_child(self, fd: int, old: int, new: int) -> None:
         self._leave_parent()
         self._watch(fd, old, new)
+
+
+def _until(timeout: float) -> tuple[float, float | None]:
+    """How long to wait at first, and the deadline; None for a timeout that has passed already."""
+    timeout = seconds(timeout)
+    return min(timeout, LONGEST), monotonic() + timeout if timeout else None
+
+
+def _positive(max_events: int) -> int:
+    if not max_events >= 1:
+        raise ValueError(f"max_events must be at least 1, not {max_events!r}")
+    return max_events
 
 
 def _raise_closed(*_: object) -> NoReturn:

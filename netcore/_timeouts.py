@@ -21,14 +21,17 @@ def seconds(timeout: float) -> float:
         raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r}") from None
     except OverflowError:  # An int beyond all floats.
         return inf if timeout > 0 else 0.0
+    if number > 0:
+        return number
     if isnan(number):
         raise ValueError("timeout must not be NaN")
-    return number if number > 0 else 0.0
+    return 0.0
 
 
 def milliseconds(timeout: float | None) -> int:
     """``timeout`` for poll(2): rounded up, so that no wait is cut short; -1 is for ever."""
     if timeout is None:
         return -1
-    whole = int(timeout * 1000)
-    return whole if whole == timeout * 1000 else whole + 1
+    exact = timeout * 1000.0
+    whole = int(exact)
+    return whole if whole == exact else whole + 1

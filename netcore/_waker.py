@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Protocol
+
+from netcore.contract import WOKEN, ReadinessBackend
 
 
 class Waker(Protocol):
@@ -103,6 +106,24 @@ class SocketWaker:
         self._writer.close()
 
 
-def new_waker(sockets_only: bool) -> Waker:
-    """A waker that a backend can watch."""
-    return SocketWaker() if sockets_only else DescriptorWaker()
+class NativeWaker:
+    """Of a backend that wakes natively: no descriptor, nothing that could break."""
+
+    #: The ``wake`` of the backend that the selector works with.
+    set: Callable[[], None]
+
+    def fileno(self) -> int:
+        return WOKEN
+
+    def drain(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def new_waker(backend: type[ReadinessBackend]) -> Waker:
+    """A waker for ``backend``."""
+    if backend.wakes:
+        return NativeWaker()
+    return SocketWaker() if backend.sockets_only else DescriptorWaker()

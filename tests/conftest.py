@@ -1,6 +1,7 @@
-"""Gives Linux a kqueue, simulated, so that its backend is held to every rule here too.
+"""Has Linux hold to the rules what it lacks: kqueue, simulated, and readiness over completion.
 
-NETCORE_TEST_KQUEUE says whose: "macos" (the default), "freebsd", or "none".
+NETCORE_TEST_KQUEUE says whose kqueue: "macos" (the default), "freebsd", or "none". The driver of
+completion backends runs on the one in ``stacked.py``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,10 @@ import os
 import select
 import sys
 from typing import Any
+
+import pytest
+
+from netcore import available_backends
 
 _flavour = os.environ.get("NETCORE_TEST_KQUEUE", "macos")
 
@@ -41,3 +46,8 @@ if sys.platform == "linux" and not hasattr(select, "kqueue") and _flavour != "no
     if _flavour == "macos":
         _give_paths()
         Kqueue.supports |= EVENT_PRIORITY
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if sys.platform == "linux" and not config.option.netcore_backend:
+        config.option.netcore_backend = [*available_backends(), "stacked:Stacked"]

@@ -31,19 +31,21 @@ class Stacked(CompletionBackend):
 
     name = "stacked"
     supports = CONDITIONS
-    needs = "Linux and Python 3.10: select.epoll, os.eventfd"
+    needs = "Linux: select.epoll"
     scalable = True
 
     @classmethod
     def available(cls) -> bool:
-        return hasattr(select, "epoll") and hasattr(os, "eventfd")
+        return hasattr(select, "epoll")
 
     def __init__(self) -> None:
         self._lock = RLock()
         self._epoll = select.epoll()
         self._probe = select.epoll()
-        self._event = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
-        self._epoll.register(self._event, select.EPOLLIN)
+        self._reader, self._writer = os.pipe()
+        os.set_blocking(self._reader, False)
+        os.set_blocking(self._writer, False)
+        self._epoll.register(self._reader, select.EPOLLIN)
         self._armed: dict[int, Poll] = {}
         self._cancels: list[Poll] = []
         self._closed = False
@@ -78,9 +80,8 @@ class Stacked(CompletionBackend):
         ready = self._epoll.poll(timeout, ROOM if limit is None else limit)
         with self._lock:
             for fd, mask in ready:
-                if fd == self._event:
-                    with contextlib.suppress(BlockingIOError):
-                        os.read(self._event, 8)
+                if fd == self._reader:
+                    os.read(self._reader, 4096)
                 elif fd in self._armed:
                     poll = self._armed[fd]
                     poll.found = event_bits(mask)
@@ -110,14 +111,15 @@ class Stacked(CompletionBackend):
         fresh = select.epoll()
         os.dup2(fresh.fileno(), self._epoll.fileno(), inheritable=False)
         fresh.close()
-        self._epoll.register(self._event, select.EPOLLIN)
+        self._epoll.register(self._reader, select.EPOLLIN)
         for poll in self._armed.values():
             with contextlib.suppress(OSError):
                 self._epoll.register(poll.fd, poll_mask(poll.events) | EPOLLONESHOT)
 
     def wake(self) -> None:
         if not self._closed:
-            os.eventfd_write(self._event, 1)
+            with contextlib.suppress(BlockingIOError):  # Full is awake.
+                os.write(self._writer, b"x")
 
     def close(self) -> None:
         with self._lock:
@@ -125,4 +127,5 @@ class Stacked(CompletionBackend):
                 self._closed = True
                 self._epoll.close()
                 self._probe.close()
-                os.close(self._event)
+                os.close(self._reader)
+                os.close(self._writer)

@@ -43,9 +43,7 @@ def test_a_loop_on_it_passes_the_tests_of_asyncio(backend: str, base: Any, name:
 
 
 @pytest.mark.parametrize("backend", netcore.available_backends())
-@pytest.mark.parametrize(
-    "name", unittest.TestLoader().getTestCaseNames(streams.StreamTests)
-)
+@pytest.mark.parametrize("name", unittest.TestLoader().getTestCaseNames(streams.StreamTests))
 def test_streams_work_on_a_loop_on_it(
     backend: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,7 +16,7 @@ from netcore._loader import find, known_backends, why_not
 from netcore.contract import EVENT_NAMES, ONESHOT
 
 # One module, with backends that are broken in all the ways that another package's may be.
-BROKEN = '''
+BROKEN = """
 from netcore.contract import ReadinessBackend
 
 class Good(ReadinessBackend):
@@ -39,7 +39,7 @@ class Senseless(Good):
 
 not_a_class = object()
 not_a_backend = dict
-'''
+"""
 BROKEN_NAMES = {
     "nomodule": ("no_such_module:Class", "No module named"),
     "noclass": ("broken_backends:Missing", "Missing"),

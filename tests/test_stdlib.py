@@ -25,7 +25,8 @@ def cases(backend: str) -> type[unittest.TestCase]:
     """The stdlib's test case for ``backend``, with ours in the place of its selector."""
     name = f"{backend.title()}SelectorTestCase"
     base: Any = getattr(stdlib_tests, name, stdlib_tests.BaseSelectorTestCase)
-    return type(name, (base,), {"SELECTOR": subject(backend), "__unittest_skip__": False})
+    bases = (base,) if issubclass(base, unittest.TestCase) else (base, unittest.TestCase)
+    return type(name, bases, {"SELECTOR": subject(backend), "__unittest_skip__": False})
 
 
 def run(case: type[unittest.TestCase], name: str) -> None:

@@ -169,6 +169,7 @@ BOOL __stdcall WaitNamedPipeW(const WCHAR *lpNamedPipeName, DWORD nTimeOut);
 HANDLE __stdcall CreateEventW(void *lpEventAttributes, BOOL bManualReset, BOOL bInitialState,
     const WCHAR *lpName);
 BOOL __stdcall SetEvent(HANDLE hEvent);
+BOOL __stdcall ResetEvent(HANDLE hEvent);
 DWORD __stdcall WaitForSingleObject(HANDLE hHandle, DWORD dwMilliseconds);
 DWORD __stdcall WaitForMultipleObjects(DWORD nCount, const HANDLE *lpHandles, BOOL bWaitAll,
     DWORD dwMilliseconds);

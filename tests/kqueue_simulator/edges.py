@@ -14,12 +14,13 @@ import fcntl
 import os
 import resource
 from collections.abc import Iterator
-from select import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, EPOLLRDHUP, epoll
+from select import EPOLLET, EPOLLIN, EPOLLOUT, EPOLLPRI, epoll
 
 from . import linux
 
 IN, OUT = 0, 1
-_EVENTS = (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLET, EPOLLOUT | EPOLLET)
+F_DUPFD_CLOEXEC = 1030  # uapi/linux/fcntl.h; PyPy lacks the name.
+_EVENTS = (EPOLLIN | EPOLLPRI | linux.POLLRDHUP | EPOLLET, EPOLLOUT | EPOLLET)
 _BATCH = 1024
 
 
@@ -28,7 +29,7 @@ def _out_of_the_way(fd: int) -> int:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     floor = min(soft * 3 // 4, 3400) if soft > 0 else 3400
     try:
-        moved = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, floor)
+        moved = fcntl.fcntl(fd, F_DUPFD_CLOEXEC, floor)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EMFILE):
             raise

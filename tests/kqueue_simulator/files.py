@@ -18,7 +18,7 @@ from . import linux
 from .linux import POLLERR, POLLHUP, POLLIN, POLLOUT, POLLPRI, POLLRDHUP
 from .numbers import NOTE_LOWAT, NOTE_OOB, Flavour
 
-_F_GETPIPE_SZ = 1032
+_F_GETPIPE_SZ, O_ACCMODE = 1032, 3  # PyPy lacks the names.
 _PTY_MASTER, _PTY_SLAVE_MAJORS = (5, 2), range(136, 144)
 
 # States after our own FIN (<net/tcp_states.h>): FIN_WAIT1, FIN_WAIT2, TIME_WAIT, LAST_ACK, CLOSING.
@@ -114,7 +114,7 @@ class PipeView(View):
 
     def __init__(self, fd: int, flavour: Flavour) -> None:
         super().__init__(fd, flavour)
-        access = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+        access = fcntl.fcntl(fd, fcntl.F_GETFL) & O_ACCMODE
         self.readable = access != os.O_WRONLY
         self.writable = access != os.O_RDONLY
         named = not os.readlink(f"/proc/self/fd/{fd}").startswith("pipe:")

@@ -1,0 +1,60 @@
+#!/bin/sh
+# Hold netcore to its rules in real Windows Pythons under Wine, starting from a bare Debian 12 if
+# need be, and leave no Wine process behind.
+#
+#   ci/windows/test.sh [3.N...]        default: the host's minor version, and 3.13 if it is here
+#
+# The wheel is what is tested.  pytest-timeout can only end the process on Windows: with -n that is
+# one "worker crashed", and the rest goes on.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+"$here/run.sh" -c 'import sys; print(sys.version)'  # installs what is missing
+
+host=$(python3 -c 'import sys; print("3.%d" % sys.version_info[1])')
+if [ $# -eq 0 ]; then
+    set -- "$host"
+    other=3.13
+    if [ "$host" != $other ] && python3 - "$here" $other <<'PYTHON'
+import sys
+sys.path.insert(0, sys.argv[1])
+import make_python
+make_python.stdlib_folder(sys.argv[2])
+PYTHON
+    then set -- "$host" $other; fi
+fi
+if ! python3 -c 'import test.test_selectors' 2>/dev/null; then
+    as_root=
+    [ "$(id -u)" -eq 0 ] || as_root=sudo
+    echo "test.sh: installing the tests of CPython" >&2
+    $as_root env DEBIAN_FRONTEND=noninteractive \
+        apt-get -qq install -y --no-install-recommends "libpython$host-testsuite" >/dev/null
+fi
+
+# From an empty folder: nothing of the checkout is imported but the tests themselves.
+elsewhere=$(mktemp -d)
+trap 'rm -rf "$elsewhere"' EXIT
+cd "$elsewhere"
+failed=
+for minor in "$@"; do
+    pytest="$here/run.sh -$minor -m pytest -p no:cacheprovider -q -rs -n 2 --timeout 120"
+    python3 "$here/make_python.py" --tests "$minor" >&2
+    echo "== Windows Python $minor: the conformance suite"
+    $pytest --netcore-report --pyargs netcore.conformance || failed="$failed $minor:conformance"
+    echo "== Windows Python $minor: CPython's tests of selectors and asyncio, and our own"
+    tests=
+    for name in stdlib asyncio abi drivers churn iocp; do
+        tests="$tests $root/tests/test_$name.py"
+    done
+    $pytest -c "$root/pyproject.toml" --rootdir "$root" $tests || failed="$failed $minor:tests"
+done
+
+# Somebody else may be using the same Wine; else nothing of it may be left.
+prefix=$root/.cache/windows/prefix
+if flock --nonblock "$prefix/in-use" true && WINEPREFIX=$prefix wineserver -k0 2>/dev/null; then
+    failed="$failed wine-still-runs"
+fi
+if [ -n "$failed" ]; then
+    echo "test.sh: failed:$failed" >&2
+    exit 1
+fi
