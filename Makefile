@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check types lint docs conformance bench bench-quick wheel test-pypy clean
+.PHONY: demo test check types lint docs conformance bench wheel test-pypy test-windows clean
 
 demo: $(READY)  ## the backend table, then a file server on every backend, checked byte by byte
 	$(BIN)/python examples/demo.py
@@ -28,13 +28,16 @@ conformance: $(READY)  ## make conformance BACKEND=poll
 	$(BIN)/python -m pytest -q -rs tests/conformance $(if $(BACKEND),--netcore-backend=$(BACKEND))
 
 bench: $(READY)  ## the figures of the README, as a table, as JSON and as a plot
-	$(BIN)/python -m bench --json bench/results.json --plot docs/bench.svg
+	$(BIN)/python bench/selectors_bench.py --json bench/results.json --plot docs/bench.svg
 
 wheel: $(READY)  ## build it, then hold what it installed to the rules, the sources out of sight
 	PYTHON=$(BIN)/python ci/wheel.sh
 
 test-pypy:  ## the suite in Debian's PyPy
 	ci/pypy.sh
+
+test-windows:  ## the suite and CPython's tests in a Windows Python under Wine
+	ci/windows/test.sh
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

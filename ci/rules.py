@@ -1,4 +1,4 @@
-"""Writes docs/rules.md from the conformance suite; ``--check`` only says whether it is up to date."""
+"""Writes docs/rules.md from the conformance suite; ``--check`` only says whether it is stale."""
 
 from __future__ import annotations
 
