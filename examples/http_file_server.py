@@ -10,6 +10,7 @@ once. What is answered is in ``http_responses.py``.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import itertools
 import os
@@ -199,7 +200,8 @@ class Server:
     def stop(self) -> None:
         """End ``run``, from any thread."""
         self.stopped = True
-        self.selector.wakeup()
+        with contextlib.suppress(RuntimeError):  # It has ended already.
+            self.selector.wakeup()
 
     def accept(self) -> None:
         for _ in range(ACCEPTS):

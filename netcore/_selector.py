@@ -264,19 +264,19 @@ class Selector(Registration):
 
         Safe from any thread and in a signal handler. Many calls before one wait ends are one.
         """
-        self._check_open()
-        self._leave_parent()
-        if not self._woken:
-            self._woken = True
-            self._wake()
+        with self._lock:  # Else close() might give the channel's number to somebody else.
+            self._check_open()
+            self._leave_parent()
+            if not self._woken:
+                self._woken = True
+                self._wake()
 
     def _wake(self) -> None:
         try:
             self._waker.set()
         except OSError:
-            with self._lock:
-                self._renew_waker()
-                self._waker.set()
+            self._renew_waker()
+            self._waker.set()
 
     def _drain(self) -> None:
         try:
@@ -357,10 +357,10 @@ class Selector(Registration):
             self._closed = True
             self._fd_to_key.clear()
             self._raw, self._wait, self._watch = False, _raise_closed, _raise_closed
-        if self._waiting:
-            self._wake()
-        else:
-            self._dispose()
+            if self._waiting:
+                self._wake()
+            else:
+                self._dispose()
 
     def _dispose(self) -> None:
         with self._lock:
