@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tests in PyPy: Debian's package, installed if it is missing.
+# The conformance suite in PyPy: Debian's package, installed if it is missing.
 set -eu
 cd "$(dirname "$0")/.."
 if ! command -v pypy3 >/dev/null; then
@@ -10,4 +10,4 @@ fi
 venv=.venv-pypy
 [ -x $venv/bin/python ] || pypy3 -m venv $venv
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
-$venv/bin/python -m pytest -n 2 -q -rs "$@"
+$venv/bin/python -m pytest -n 2 -q -rs tests/conformance "$@"

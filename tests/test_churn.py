@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from conformance.system import descriptors
 from conformance.tools import SOON, fill, in_thread, reset, tcp_pair
+from conformance.wine import version
 
 import netcore
 from netcore import EVENT_READ, EVENT_WRITE
@@ -20,6 +21,10 @@ BACKENDS = [name for name in netcore.available_backends() if name in ("epoll", "
 if "epoll" in BACKENDS:
     BACKENDS.append("stacked:Stacked")
 MODES = [0]
+# Wine 8: a poll of a number that is being made into a socket again ends the whole server
+# (server/fd.c, set_fd_events: "Assertion `poll_users[user] == fd' failed"; server/sock.c,
+# socket_open_file gives it a pseudo fd until IOCTL_AFD_WINE_CREATE). Windows has no such state.
+WINE = version()
 THREADS, SECONDS = 4, 3.0
 
 
@@ -83,7 +88,7 @@ class Churn:
         if news != "none":
             assert token.told.wait(2 * SOON), f"{news} was lost"
             assert token.events == EVENT_READ
-        if choose.random() < 0.5:
+        if WINE or choose.random() < 0.5:
             selector.unregister(a)
             token.dead = next(self.moments)
             a.close()
