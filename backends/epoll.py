@@ -65,7 +65,10 @@ class Epoll(ReadinessBackend):
         elif old:
             self._epoll.modify(fd, MASKS[new])
         else:
-            self._epoll.register(fd, MASKS[new])
+            try:
+                self._epoll.register(fd, MASKS[new])
+            except FileExistsError:  # The number came back, for the same open file.
+                self._epoll.modify(fd, MASKS[new])
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
         return self._epoll.poll(

@@ -8,23 +8,24 @@ from __future__ import annotations
 
 import os
 from typing import Protocol
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 
 class Forked(Protocol):
     def _after_fork(self) -> None: ...
 
 
-_selectors: WeakSet[Forked] = WeakSet()
+# By identity: a subclass may be unhashable.
+_selectors: WeakValueDictionary[int, Forked] = WeakValueDictionary()
 
 
 def remember(selector: Forked) -> None:
     """Have ``_after_fork`` called in every child."""
-    _selectors.add(selector)
+    _selectors[id(selector)] = selector
 
 
 def _in_child() -> None:
-    for selector in list(_selectors):
+    for selector in list(_selectors.values()):
         selector._after_fork()
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Final
+from inspect import isabstract
+from typing import TYPE_CHECKING, Any, Final
 
 from netcore._drivers import readiness_over
 from netcore.contract import Backend, CompletionBackend, ReadinessBackend
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 #: Best first.
 BUILT_IN: Final = {
@@ -46,25 +49,27 @@ def find(name: str) -> Any:
     """The object that a name or ``"module:Class"`` stands for, available or not."""
     if not isinstance(name, str):
         raise TypeError(f"a backend is a name or a class, not {name!r}")
-    path = BUILT_IN.get(name)
-    if path is None:
-        installed = _installed()
-        path = name if ":" in name else installed[name].value if name in installed else None
-    if path is None:
-        known = [*BUILT_IN, *_installed()]
-        available = available_backends()
-        others = ", ".join(
-            f"{other} ({reason})" for other in known if (reason := why_not(other)) is not None
-        )
-        raise ValueError(
-            f"unknown backend {name!r}; available: {', '.join(available)}; not available here: "
-            f"{others or 'none'}"
-        )
-    module, _, attribute = path.partition(":")
     try:
-        return getattr(import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"cannot load the backend {name!r}: {error}") from error
+        if name in BUILT_IN or ":" in name:
+            module, _, attribute = BUILT_IN.get(name, name).partition(":")
+            return getattr(import_module(module), attribute)
+        installed = _installed()
+        if name in installed:
+            return installed[name].load()
+    except Exception as error:  # Another package's code, which may raise anything.
+        raise ValueError(
+            f"cannot load the backend {name!r}: {type(error).__name__}: {error}; {_choice()}"
+        ) from error
+    raise ValueError(f"unknown backend {name!r}; {_choice()}")
+
+
+def _choice() -> str:
+    """What there is to choose from, for error messages."""
+    others = [f"{name} ({reason})" for name in BUILT_IN if (reason := why_not(name)) is not None]
+    return (
+        f"available: {', '.join(available_backends())};"
+        f" not available here: {', '.join(others) or 'none'}"
+    )
 
 
 def available_backends() -> list[str]:
@@ -80,9 +85,11 @@ def known_backends() -> list[str]:
 def why_not(name: str) -> str | None:
     """Why a known backend cannot run here, or None if it can."""
     try:
-        backend = find(name)
-        if not issubclass(backend, Backend):
+        backend = find(name) if name in BUILT_IN else _installed()[name].load()
+        if not isinstance(backend, type) or not issubclass(backend, Backend):
             return f"not a netcore backend: {backend!r}"
+        if isabstract(backend):
+            return f"not finished, it lacks: {', '.join(sorted(backend.__abstractmethods__))}"
         return None if backend.available() else f"needs {backend.needs or 'another OS'}"
     except Exception as error:  # Another package's code: it must not take ours down.
         return f"{type(error).__name__}: {error}"
@@ -95,6 +102,8 @@ def backends_with(events: int) -> list[str]:
 
 def _installed() -> dict[str, EntryPoint]:
     """The entry points of other packages, by name."""
+    from importlib.metadata import entry_points  # Takes longer to import than all of netcore.
+
     if sys.version_info >= (3, 10):
         return {point.name: point for point in entry_points(group=GROUP)}
     return {point.name: point for point in entry_points().get(GROUP, ())}

@@ -7,7 +7,7 @@ see ``_selector.py`` for why that order.
 from __future__ import annotations
 
 import errno
-from _thread import _count as _other_threads  # Started by Python and alive, but for the main one.
+from _thread import _count
 from collections import defaultdict
 from collections.abc import Callable
 from selectors import BaseSelector, SelectorKey
@@ -32,12 +32,28 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 _MODIFIERS = ONESHOT | EDGE
+#: How many threads there are beside the main one, of those that Python has started.
+_other_threads = _count
 _PLAIN = EVENT_READ | EVENT_WRITE
 _new_key = tuple.__new__  # A third of the time of SelectorKey(...), which parses keywords.
 
 
+# Errors that the kernel refuses a change with; 10038 is WSAENOTSOCK.
+_REFUSALS = {
+    *(errno.EPERM, errno.EBADF, errno.ENOENT, errno.EINVAL, errno.EEXIST, errno.ELOOP),
+    *(errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE, errno.ENOTSOCK, 10038),
+}
+
+
 def _nothing() -> None:
     return None
+
+
+def _give_back(lock: Any) -> None:
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # A signal handler raised while acquire() waited: that is what the caller is to see.
 
 
 class Registration(BaseSelector):
@@ -107,10 +123,10 @@ class Registration(BaseSelector):
         descriptor, KeyError if it is registered already, OSError if it cannot be watched. A key
         whose object was closed meanwhile makes room for a new object with the same number.
         """
-        others = _other_threads()
+        lock = self._lock if _other_threads() else None
         try:
-            if others:
-                self._lock.acquire()
+            if lock:
+                lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
                 interest = self._interest[events]
@@ -120,7 +136,10 @@ class Registration(BaseSelector):
                 self._make_room(fileobj, fd)
             try:
                 if self._raw and interest:
-                    self._add(fd, interest)
+                    try:
+                        self._add(fd, interest)
+                    except FileExistsError:  # The number came back, for the same open file.
+                        self._modify(fd, interest)
                 else:
                     self._watch(fd, 0, interest)
                 if self._waiting:
@@ -138,8 +157,8 @@ class Registration(BaseSelector):
                 raise self._failure(error, fileobj, fd, events, None) from None
             return key
         finally:
-            if others:
-                self._lock.release()
+            if lock:
+                _give_back(lock)
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
         """Replace the events and the data of ``fileobj``; return the new key.
@@ -148,10 +167,10 @@ class Registration(BaseSelector):
         it is not registered, ValueError for a bad mask, OSError as the kernel does; then the old
         key stays.
         """
-        others = _other_threads()
+        lock = self._lock if _other_threads() else None
         try:
-            if others:
-                self._lock.acquire()
+            if lock:
+                lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
                 key = self._fd_to_key[fd]
@@ -185,24 +204,24 @@ class Registration(BaseSelector):
                 raise self._failure(error, fileobj, fd, events, key) from None
             return new
         finally:
-            if others:
-                self._lock.release()
+            if lock:
+                _give_back(lock)
 
     def unregister(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """Stop watching ``fileobj``, which may be closed already; return its key.
 
         Nothing is delivered for it afterwards. Raises KeyError if it is not registered.
         """
-        others = _other_threads()
+        lock = self._lock if _other_threads() else None
         try:
-            if others:
-                self._lock.acquire()
+            if lock:
+                lock.acquire()
             try:
                 fd = fileobj if fileobj.__class__ is int else fileobj.fileno()  # type: ignore[union-attr]
-                key = self._fd_to_key.pop(fd)
+                key = self._fd_to_key[fd]
             except (KeyError, TypeError, ValueError, AttributeError):
-                fd = self._find(fileobj).fd
-                key = self._fd_to_key.pop(fd)
+                key = self._find(fileobj)
+                fd = key.fd
             try:
                 if fd in self._silent:
                     self._silent.discard(fd)
@@ -210,15 +229,16 @@ class Registration(BaseSelector):
                     self._remove(fd)
                 else:
                     self._watch(fd, key[2], 0)
+                if self._waiting:
+                    self._touch(fd)
+                self._readable[fd] = self._writable[fd] = None
+                del self._fd_to_key[fd]
             except BaseException as error:
                 self._removed_anyway(error, key)
-            if self._waiting:
-                self._touch(fd)
-            self._readable[fd] = self._writable[fd] = None
             return key
         finally:
-            if others:
-                self._lock.release()
+            if lock:
+                _give_back(lock)
 
     def get_key(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """The key of ``fileobj``. Raises KeyError if it is not registered."""
@@ -263,13 +283,13 @@ class Registration(BaseSelector):
     def _silence(self, key: SelectorKey) -> None:
         """Take ``key`` from the kernel but not from the map."""
         fd = key.fd
-        self._silent.add(fd)
         self._readable[fd] = self._writable[fd] = None
         try:
             self._watch(fd, key.events, 0)
         except OSError:  # Closed: gone already, or so it looks.
             if self._make.leaves_ghosts:
                 self._suspects.add(fd)
+        self._silent.add(fd)
 
     def _make_room(self, fileobj: FileDescriptorLike, fd: int) -> None:
         """Forget the key at ``fd`` if its object was closed; complain otherwise."""
@@ -314,16 +334,13 @@ class Registration(BaseSelector):
         """What to raise for ``error``, which came while ``fd`` was taken to ``events``; ``key`` is
         what it was registered with before.
 
-        The kernel's refusals have changed nothing. Anything else may be from a signal handler, at
-        any point: then map, tables and kernel are taken back to ``key``.
+        It may be from a signal handler, at any point: map, tables and kernel are taken back to
+        ``key``, whatever it is.
         """
         if self._closed:
             return error
         if not isinstance(fd, int) or fd < 0:
             return ValueError(f"no open file descriptor in {fileobj!r}: {fd!r}")
-        if isinstance(error, OSError) and error.errno is not None:
-            what = f"{fileobj!r} cannot be watched by the {self.backend} backend"
-            return OSError(error.errno, f"{error.strerror}: {what}")
         self._take_away(fd, events)
         if key is None:
             self._fd_to_key.pop(fd, None)
@@ -335,30 +352,39 @@ class Registration(BaseSelector):
             self._take_away(fd, key.events)
             self._set_rows(key)
             try:
-                self._watch(fd, 0, self._told[key.events])
+                if key.events:
+                    self._watch(fd, 0, self._told[key.events])
             except OSError:
                 self._silent.add(fd)  # Closed meanwhile.
         if isinstance(error, OverflowError):
             return ValueError(f"no open file descriptor in {fileobj!r}: {fd}")
+        if not isinstance(events, int):
+            return ValueError(f"invalid events: {events!r}")
+        if isinstance(error, OSError) and error.errno in _REFUSALS:
+            what = f"{fileobj!r}, by the {self.backend} backend"
+            return OSError(error.errno, f"cannot watch {what}: {error.strerror}")
         return error
 
     def _removed_anyway(self, error: BaseException, key: SelectorKey) -> None:
         """Finish the removal of ``key`` after an error, which is raised if it is of interest."""
         fd = key.fd
-        if isinstance(error, OSError) and error.errno is not None:
-            # It was closed: gone already, or so it looks.
-            if self._make.leaves_ghosts:
-                self._suspects.add(fd)
-            return
         self._take_away(fd, key.events)
+        self._silent.discard(fd)
         self._readable[fd] = self._writable[fd] = None
-        raise error
+        self._fd_to_key.pop(fd, None)
+        if self._waiting:
+            self._touch(fd)
+        if not isinstance(error, OSError) or error.errno not in _REFUSALS:
+            raise error
+        # It was closed: gone already, or so it looks.
+        if self._make.leaves_ghosts:
+            self._suspects.add(fd)
 
     def _take_away(self, fd: int, events: int) -> None:
         """Take ``fd`` from the kernel, which may have it or not."""
         try:
             self._watch(fd, events or EVENT_READ, 0)
-        except (OSError, OverflowError):
+        except (OSError, OverflowError, TypeError):
             pass  # It had not.
 
     def _check_open(self) -> None:

@@ -9,14 +9,16 @@ change in between; any other takes ``_resolve``, which looks everything up again
 from __future__ import annotations
 
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
+from operator import index
 from selectors import SelectorKey
 from threading import RLock
 from time import monotonic
-from typing import NoReturn
+from typing import NoReturn, SupportsIndex
 
 from netcore import _fork, _loader
-from netcore._registration import Registration
+from netcore._registration import Registration, _nothing, _other_threads
 from netcore._registry import any_stale, is_stale
 from netcore._single import wait_for
 from netcore._timeouts import LONGEST, seconds
@@ -32,6 +34,8 @@ from netcore.contract import (
     ReadinessBackend,
 )
 
+# The most entries that the kernel can be asked for at once (a C int of bytes, at 16 each).
+_MOST = 2**26
 # Long results whose objects are believed to be open before one is looked at.
 _LOOK_EVERY = 64
 
@@ -65,7 +69,8 @@ class Selector(Registration):
         self._unlooked = self._look_every
         native = make()
         try:
-            self._attach(native, new_waker(make))
+            self._adopt(new_waker(make), native)
+            self._attach(native)
         except BaseException:
             native.close()
             raise
@@ -92,7 +97,7 @@ class Selector(Registration):
         Raises RuntimeError if another thread is waiting already, and when the selector is closed. A
         signal does not end the wait unless its handler raises (PEP 475).
         """
-        if self._waiting:
+        if self._waiting and _other_threads():
             raise RuntimeError(f"another thread is waiting on {self!r}")
         try:
             # A flag and not a lock: a signal handler may raise between acquire() and try. Nothing
@@ -102,6 +107,8 @@ class Selector(Registration):
             deadline = None
             if timeout:
                 timeout, deadline = _until(timeout)
+            elif timeout is not None:
+                timeout = 0  # Whatever kind of number it was.
             room = self._batch if max_events is None else _positive(max_events)
             pairs = self._wait(timeout, room)
             if len(pairs) == 1:
@@ -153,7 +160,7 @@ class Selector(Registration):
                 timeout = min(max(deadline - monotonic(), 0.0), LONGEST)
                 if not pairs and not timeout:
                     return []
-            room = max_events or self._batch
+            room = self._batch if max_events is None else _positive(max_events)
             pairs = self._wait(timeout, room)
             if len(pairs) == room and max_events is None:
                 pairs = self._all_of(pairs)
@@ -225,9 +232,12 @@ class Selector(Registration):
             touched, self._touched = self._touched, set()
             for fd, mask in pairs:
                 if fd == self._waker.fileno():
+                    # A signal handler may call wakeup() in between, or raise.
+                    woken = woken or self._woken
+                    self._woken = False
                     self._drain()
-                    if self._woken:
-                        self._woken, woken = False, True
+                    woken = woken or self._woken
+                    self._woken = False
                     continue
                 key = self._fd_to_key.get(fd)
                 if key is None or fd in self._silent:
@@ -268,8 +278,12 @@ class Selector(Registration):
             self._check_open()
             self._leave_parent()
             if not self._woken:
-                self._woken = True
-                self._wake()
+                try:
+                    self._woken = True
+                    self._wake()
+                except BaseException:  # From a signal handler: once too often is better than never.
+                    self._woken = False
+                    raise
 
     def _wake(self) -> None:
         try:
@@ -292,38 +306,40 @@ class Selector(Registration):
                 self._backend.watch(broken.fileno(), EVENT_READ, 0)
             except (OSError, ValueError):
                 pass  # Closed: gone already.
-        self._adopt(new_waker(self._make))
+        self._adopt(new_waker(self._make), self._backend)
         broken.close()
 
     # -- life
 
-    def _adopt(self, waker: Waker) -> None:
-        """Watch ``waker``, or close it and raise."""
+    def _adopt(self, waker: Waker, backend: ReadinessBackend) -> None:
+        """Have ``backend`` watch ``waker``, or close it and raise."""
         if isinstance(waker, NativeWaker):
-            waker.set = self._backend.wake
+            waker.set = backend.wake
             self._waker = waker
             return
         fd = waker.fileno()
         try:
-            self._backend.watch(fd, 0, EVENT_READ)
+            backend.watch(fd, 0, EVENT_READ)
             if self._make.dense and fd >= len(self._readable):
                 self._grow(fd)
             self._readable[fd] = self._writable[fd] = None
         except BaseException:
-            waker.close()
+            if waker is not getattr(self, "_waker", None):
+                waker.close()
             raise
         self._waker = waker
 
-    def _attach(self, native: ReadinessBackend, waker: Waker) -> None:
-        """Work with ``native`` from now on."""
-        self._backend = native
-        self._adopt(waker)
-        self._watch, self._wait = native.watch, native.wait
+    def _attach(self, native: ReadinessBackend) -> None:
+        """Work with ``native`` from now on. Calls nothing once it has begun: it is done or not."""
         raw = native.raw()
+        interest = self._told
         if raw:
-            self._interest = {events: raw.mask(told) for events, told in self._told.items()}
-            self._add, self._modify, self._remove = raw.add, raw.modify, raw.remove
-            self._wait = raw.wait
+            interest = {events: raw.mask(told) for events, told in self._told.items()}
+        watch: Callable[[int, int, int], None] = native.watch
+        wait: Callable[..., Pairs] = native.wait
+        if raw:
+            self._add, self._modify, self._remove, wait = raw.add, raw.modify, raw.remove, raw.wait
+        self._backend, self._watch, self._wait, self._interest = native, watch, wait, interest
         self._raw = raw is not None
 
     def _move(self, waker: Waker) -> ReadinessBackend:
@@ -332,17 +348,24 @@ class Selector(Registration):
         In it there are no ghosts, and nothing that is shared with the process that forked us.
         One-shot interests that were delivered already are armed again.
         """
-        old = self._backend
-        self._attach(self._make(), waker)
-        self._suspects.clear()
-        for key in list(self._fd_to_key.values()):
-            if key.fd not in self._silent:
-                try:
-                    self._watch(key.fd, 0, self._told[key.events])
-                except OSError:
-                    self._silent.add(key.fd)  # Closed meanwhile.
-                else:
-                    self._set_rows(key)
+        old, fresh = self._backend, self._make()
+        try:
+            self._adopt(waker, fresh)
+            for key in list(self._fd_to_key.values()):
+                if key.fd not in self._silent:
+                    try:
+                        fresh.watch(key.fd, 0, self._told[key.events])
+                    except OSError:
+                        self._silent.add(key.fd)  # Closed meanwhile.
+            self._attach(fresh)
+        except BaseException:
+            if self._backend is not fresh:
+                fresh.close()
+            raise
+        suspects, self._suspects = self._suspects, set()
+        for fd in suspects - self._silent:
+            if fd in self._fd_to_key:
+                self._set_rows(self._fd_to_key[fd])
         return old
 
     def close(self) -> None:
@@ -371,6 +394,8 @@ class Selector(Registration):
                 else:
                     self._backend.close()
                 self._waker.close()
+                # The rows hold keys, and these what the user gave.
+                self._readable = self._writable = defaultdict(_nothing)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -380,7 +405,9 @@ class Selector(Registration):
     def fileno(self) -> Callable[[], int]:
         """``fileno()``: a descriptor that is readable when something is ready, for nesting.
 
-        Only with a backend that has one: poll and select have not, as in the stdlib.
+        Only with a backend that has one: poll and select have not, as in the stdlib. It changes
+        when the backend is made afresh: in a forked child, and to be rid of what a registered
+        descriptor left behind that was closed while a duplicate lives.
         """
         self._check_open()
         self._leave_parent()
@@ -388,6 +415,9 @@ class Selector(Registration):
         if own is None:
             raise AttributeError(f"the {self.backend} backend has no descriptor of its own")
         return own
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"a selector cannot be copied or pickled: {self!r}")
 
     def __enter__(self) -> Selector:
         self._check_open()
@@ -438,9 +468,9 @@ def _until(timeout: float) -> tuple[float, float | None]:
 
 
 def _positive(max_events: int) -> int:
-    if not max_events >= 1:
+    if index(max_events) < 1:
         raise ValueError(f"max_events must be at least 1, not {max_events!r}")
-    return max_events
+    return min(max_events, _MOST)
 
 
 def _raise_closed(*_: object) -> NoReturn:

@@ -16,6 +16,7 @@ from netcore.contract import CLOSED, EVENT_PRIORITY, EVENT_READ, EVENT_WRITE
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
+_MOST = 2**63 - 1 if sys.platform == "win32" else 2**31 - 1  # SOCKET or int
 _ANY = EVENT_READ | EVENT_WRITE | EVENT_PRIORITY
 
 
@@ -29,6 +30,8 @@ def wait_for(fileobj: FileDescriptorLike, events: int, timeout: float | None = N
     Raises ValueError for bad events or a closed object, OSError (EBADF) for a closed number.
     """
     fd = fileno_of(fileobj)
+    if fd > _MOST:
+        raise ValueError(f"no open file descriptor in {fileobj!r}: {fd}")
     if not isinstance(events, int) or not events or events & ~_ANY:
         raise ValueError(f"invalid events: {events!r}")
     if timeout is not None:

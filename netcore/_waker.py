@@ -73,6 +73,7 @@ class DescriptorWaker:
     def close(self) -> None:
         # Somebody closed what was ours: the numbers may be somebody else's by now.
         if not self._broken:
+            self._broken = True
             for fd in {self._reader, self._writer}:
                 os.close(fd)
 

@@ -45,7 +45,7 @@ BROKEN_NAMES = {
     "noclass": ("broken_backends:Missing", "Missing"),
     "raises": ("broken_backends:Raises", "RuntimeError: two"),
     "senseless": ("broken_backends:Senseless", "TypeError"),
-    "object": ("broken_backends:not_a_class", "TypeError"),
+    "object": ("broken_backends:not_a_class", "not a netcore backend"),
     "dict": ("broken_backends:not_a_backend", "not a netcore backend"),
     "syntax": ("broken_syntax:Class", "SyntaxError"),
 }

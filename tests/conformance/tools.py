@@ -143,8 +143,8 @@ def open_descriptors() -> int:
 # Kind of stream -> what a backend must declare for it.
 STREAMS = {"tcp": Gate(), "unix": Gate(platform="unix"), "pipe": Gate(pipes=True, platform="unix")}
 SOCKETS = ["tcp", "unix"]
-# Seconds of CPU time that a wait without spinning may take. Windows counts in ticks of 15.6 ms; PyPy
-# compiles when it sees fit, and begins anew in a forked child.
+# Seconds of CPU time that a wait without spinning may take. Windows counts in ticks of 15.6 ms;
+# PyPy compiles when it sees fit, and begins anew in a forked child.
 QUIET_WORK = 0.03 if sys.implementation.name == "pypy" else 0.02 if WINDOWS else 0.01
 
 
