@@ -8,7 +8,6 @@ is made, so that they may come from elsewhere.
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import select
 import stat
@@ -237,6 +236,8 @@ def _refuse(fd: int) -> None:
     """Refuse what is always ready, and on macOS a FIFO that was opened by its path: its end is
     never reported (golang/go#24164; pipe(2) is fine, it has no path).
     """
+    import fcntl  # Not on Windows, where this module is imported too.
+
     refuse_files(fd)
     if hasattr(fcntl, "F_GETPATH") and stat.S_ISFIFO(os.fstat(fd).st_mode):
         try:

@@ -24,6 +24,7 @@ _WINDOWS = sys.platform == "win32"
 # compiles with 512), one of which the wake-up channel takes.
 _LIMIT = 511 if _WINDOWS else 1024
 _WSAENOTSOCK = 10038
+_SLICE = 0.1  # Seconds.
 
 
 class Select(ReadinessBackend):
@@ -76,6 +77,8 @@ class Select(ReadinessBackend):
             raise ValueError(f"select() takes at most {_LIMIT} sockets here")
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[tuple[int, int]]:
+        if _WINDOWS:  # Ctrl-C does not end Winsock's select(): its handler runs in between.
+            timeout = _SLICE if timeout is None else min(timeout, _SLICE)
         lists = self._lists
         if lists is None:
             lists = self._lists = self._make_lists()

@@ -34,6 +34,8 @@ def load(backend: str | type[Backend] | None = None) -> type[ReadinessBackend]:
     if backend is None:
         backend = os.environ.get(VARIABLE) or next(n for n in BUILT_IN if why_not(n) is None)
     asked = backend if isinstance(backend, type) else find(backend)
+    if not isinstance(asked, type):
+        raise TypeError(f"not a netcore backend: {asked!r}")
     found: type[Any] = readiness_over(asked) if issubclass(asked, CompletionBackend) else asked
     if not issubclass(found, ReadinessBackend):
         raise TypeError(f"not a netcore backend: {found!r}")
@@ -50,17 +52,21 @@ def find(name: str) -> Any:
     if not isinstance(name, str):
         raise TypeError(f"a backend is a name or a class, not {name!r}")
     try:
-        if name in BUILT_IN or ":" in name:
-            module, _, attribute = BUILT_IN.get(name, name).partition(":")
-            return getattr(import_module(module), attribute)
-        installed = _installed()
-        if name in installed:
-            return installed[name].load()
+        return _locate(name)
+    except KeyError:
+        raise ValueError(f"unknown backend {name!r}; {_choice()}") from None
     except Exception as error:  # Another package's code, which may raise anything.
         raise ValueError(
             f"cannot load the backend {name!r}: {type(error).__name__}: {error}; {_choice()}"
         ) from error
-    raise ValueError(f"unknown backend {name!r}; {_choice()}")
+
+
+def _locate(name: str) -> Any:
+    """As ``find``, with whatever error an import gives; KeyError for an unknown name."""
+    if name in BUILT_IN or ":" in name:
+        module, _, attribute = BUILT_IN.get(name, name).partition(":")
+        return getattr(import_module(module), attribute)
+    return _installed()[name].load()
 
 
 def _choice() -> str:
@@ -85,7 +91,7 @@ def known_backends() -> list[str]:
 def why_not(name: str) -> str | None:
     """Why a known backend cannot run here, or None if it can."""
     try:
-        backend = find(name) if name in BUILT_IN else _installed()[name].load()
+        backend = _locate(name)
         if not isinstance(backend, type) or not issubclass(backend, Backend):
             return f"not a netcore backend: {backend!r}"
         if isabstract(backend):

@@ -185,14 +185,13 @@ class Registration(BaseSelector):
             if fd in self._silent:
                 old = 0
             try:
-                if events == old and events <= _PLAIN:
-                    pass
-                elif old and interest and self._raw:
-                    self._modify(fd, interest)
-                elif old or interest:
-                    self._watch(fd, old, self._told[events])
-                if self._waiting:
-                    self._touch(fd)
+                if events != old or events > _PLAIN:
+                    if old and interest and self._raw:
+                        self._modify(fd, interest)
+                    elif old or interest:
+                        self._watch(fd, old, self._told[events])
+                    if self._waiting:
+                        self._touch(fd)
                 new: SelectorKey = _new_key(SelectorKey, (key[0], fd, events, data))
                 if old and 0 < events <= _PLAIN and not self._suspects:
                     self._readable[fd] = (new, EVENT_READ) if events & EVENT_READ else None

@@ -245,7 +245,7 @@ class Selector(Registration):
                     ghosts = ghosts or fd not in touched
                     continue
                 bits = self._events_of(mask)
-                if fd in touched and not key.events & (ONESHOT | EDGE):
+                if fd in touched and (bits & CLOSED or not key.events & (ONESHOT | EDGE)):
                     # It may tell of the time before the change. What still holds is told again.
                     again = True
                 elif bits & CLOSED or is_stale(key):
@@ -464,7 +464,8 @@ class Selector(Registration):
 def _until(timeout: float) -> tuple[float, float | None]:
     """How long to wait at first, and the deadline; None for a timeout that has passed already."""
     timeout = seconds(timeout)
-    return min(timeout, LONGEST), monotonic() + timeout if timeout else None
+    # A nanosecond more, because the sum is rounded: `now - start` must not be less than asked.
+    return min(timeout, LONGEST), monotonic() + timeout + 1e-9 if timeout else None
 
 
 def _positive(max_events: int) -> int:

@@ -85,9 +85,10 @@ class SocketWaker:
         self._reader, self._writer = socket.socketpair()
         self._reader.setblocking(False)
         self._writer.setblocking(False)
+        self._number = self._reader.fileno()  # A closed socket has forgotten it.
 
     def fileno(self) -> int:
-        return self._reader.fileno()
+        return self._number
 
     def set(self) -> None:
         try:

@@ -14,13 +14,13 @@ from conformance.tools import SOON, fill, in_thread, reset, tcp_pair
 from conformance.wine import version
 
 import netcore
-from netcore import EVENT_READ, EVENT_WRITE
+from netcore import EVENT_READ, EVENT_WRITE, ONESHOT
 
 # What the driver works on, and its measure.
 BACKENDS = [name for name in netcore.available_backends() if name in ("epoll", "iocp")]
 if "epoll" in BACKENDS:
     BACKENDS.append("stacked:Stacked")
-MODES = [0]
+MODES = [0, ONESHOT]
 # Wine 8: a poll of a number that is being made into a socket again ends the whole server
 # (server/fd.c, set_fd_events: "Assertion `poll_users[user] == fd' failed"; server/sock.c,
 # socket_open_file gives it a pseudo fd until IOCTL_AFD_WINE_CREATE). Windows has no such state.

@@ -81,7 +81,7 @@ _ASKED = [afd_events(events) for events in range(16)]
 class Native:
     """What is kept with a poll."""
 
-    __slots__ = ("address", "block", "helper", "info", "memory", "overlapped", "target")
+    __slots__ = ("address", "block", "helper", "info", "memory", "number", "overlapped", "target")
 
     def __init__(self, windows: Windows, fd: int) -> None:
         ffi = windows.ffi
@@ -98,7 +98,9 @@ class Native:
         self.info.Timeout = _abi.AFD_POLL_INFINITE
         self.info.Exclusive = 0
         self.target = self.info.Handles[0]
-        self.target.Handle = ffi.cast("HANDLE", base_socket(windows, fd))
+        #: The socket that is polled.
+        self.number = base_socket(windows, fd)
+        self.target.Handle = ffi.cast("HANDLE", self.number)
 
 
 class Afd:
@@ -109,7 +111,10 @@ class Afd:
         self._lock = RLock()
         #: Address of the memory -> poll; keeps the memory.
         self._in_flight: dict[int, Poll] = {}
-        self._helpers: list[Helper] = []
+        # One is there always: opened later, it might get the number of a socket that was closed.
+        self._helpers: dict[int, Helper] = {}  # By number.
+        self._with_room: list[Helper] = []
+        self._open()
         self._size = windows.ffi.sizeof("AFD_POLL_INFO")
         self._null = windows.ffi.NULL
         self._call = windows.ntdll.NtDeviceIoControlFile
@@ -123,7 +128,9 @@ class Afd:
             native = poll.native
             if native is None:
                 native = poll.native = Native(self._windows, poll.fd)
-            helper = self._helper()
+            helper = self._with_room[0] if self._with_room else self._open()
+            if native.number in self._helpers:
+                raise not_a_socket()  # It was closed, and its number is ours now.
             native.overlapped.Internal = STATUS_PENDING
             native.info.NumberOfHandles = 1
             native.target.Events = _ASKED[poll.events]
@@ -131,6 +138,8 @@ class Afd:
             poll.error, poll.found = None, 0
             native.helper = helper
             helper.polls += 1
+            if helper.polls == GROUP:
+                self._with_room.remove(helper)
             self._in_flight[native.address] = poll
             poll.done = False
             status = self._ioctl(helper, native)
@@ -201,19 +210,20 @@ class Afd:
         """Its memory is not the kernel's any more."""
         self._in_flight.pop(native.address, None)
         helper, native.helper = native.helper, None
-        if helper is not None:
-            helper.polls -= 1
-            if not helper.polls and len(self._helpers) > 1:
-                self._helpers.remove(helper)
-                self._windows.kernel32.CloseHandle(helper.handle)
+        if helper is None:
+            return
+        if helper.polls == GROUP:
+            self._with_room.append(helper)
+        helper.polls -= 1
+        if not helper.polls and len(self._helpers) > 1:
+            del self._helpers[helper.number]
+            self._with_room.remove(helper)
+            self._windows.kernel32.CloseHandle(helper.handle)
 
-    def _helper(self) -> Helper:
-        """One with room; the oldest, so that the others get empty."""
-        for helper in self._helpers:
-            if helper.polls < GROUP:
-                return helper
+    def _open(self) -> Helper:
         helper = Helper(self._windows, self._port)
-        self._helpers.append(helper)
+        self._helpers[helper.number] = helper
+        self._with_room.append(helper)
         return helper
 
     def close(self, patience: float = 1.0) -> None:
@@ -223,7 +233,7 @@ class Afd:
         """
         kernel32 = self._windows.kernel32
         with self._lock:
-            for helper in self._helpers:
+            for helper in self._helpers.values():
                 kernel32.CancelIoEx(helper.handle, self._null)
             deadline = monotonic() + patience
             while self._in_flight and monotonic() < deadline:
@@ -235,4 +245,4 @@ class Afd:
                 _leaked.append(self._in_flight)
                 self._in_flight = {}
             while self._helpers:
-                kernel32.CloseHandle(self._helpers.pop().handle)
+                kernel32.CloseHandle(self._helpers.popitem()[1].handle)

@@ -31,7 +31,11 @@ class Iocp(CompletionBackend):
     def __init__(self) -> None:
         self._windows = windows = _winsock.windows()
         self._port = CompletionPort(windows)
-        self._afd = Afd(windows, self._port)
+        try:
+            self._afd = Afd(windows, self._port)
+        except BaseException:
+            self._port.close()
+            raise
         self._ctrl_c = CtrlC(windows, self._port)
         self._room = 64  # Packets asked for at once: grows with the longest answer.
 

@@ -16,12 +16,13 @@ from netcore.backends.iocp._winsock import Windows
 class Helper:
     """A handle to the driver."""
 
-    __slots__ = ("handle", "polls")
+    __slots__ = ("handle", "number", "polls")
 
     def __init__(self, windows: Windows, port: CompletionPort) -> None:
         #: How many it carries.
         self.polls = 0
         self.handle = _open_driver(windows)
+        self.number = int(windows.ffi.cast("uintptr_t", self.handle))
         try:
             port.associate(self.handle)
             # Nobody waits for the handle itself. (Skipping packets of polls that are done at once
