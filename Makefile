@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check types lint docs conformance bench wheel test-pypy test-windows clean
+.PHONY: demo test check types lint docs conformance bench wheel test-pypy test-windows bench-windows clean
 
 demo: $(READY)  ## the backend table, then a file server on every backend, checked byte by byte
 	$(BIN)/python examples/demo.py
@@ -38,6 +38,9 @@ test-pypy:  ## the suite in Debian's PyPy
 
 test-windows:  ## the suite and CPython's tests in a Windows Python under Wine
 	ci/windows/test.sh
+
+bench-windows:  ## ratios only: under Wine every call is a round trip
+	ci/windows/run.sh bench/windows_bench.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache

@@ -30,7 +30,7 @@ CONDITIONS: Final = EVENT_READ | EVENT_WRITE | EVENT_PRIORITY | EVENT_HANGUP
 #: Every bit that ``register`` may be given.
 ALL_EVENTS: Final = CONDITIONS | ONESHOT | EDGE
 
-#: A backend's answer for a descriptor that is no longer open: the core forgets it.
+#: A backend's answer for a descriptor that is no longer open: the core is silent about it then.
 CLOSED: Final = 1 << 30
 #: Part of a backend's answer: an error or a hang-up that it reports whether asked for or not.
 FAILED: Final = 1 << 29
