@@ -147,7 +147,7 @@ def test_a_selector_that_cannot_be_made_leaves_nothing_open(
         with contextlib.suppress(OSError):
             Selector(make).close()  # One that wakes natively has nothing to watch yet.
     gc.collect()
-    assert descriptors() == before
+    assert not descriptors().keys() - before.keys()  # Others may have gone meanwhile.
 
 
 @rule(64)

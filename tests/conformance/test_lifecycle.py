@@ -50,7 +50,7 @@ def test_close_gives_every_descriptor_back(
         selector.wakeup()
         selector.select(0)
     selector.close()
-    assert descriptors() == before
+    assert not descriptors().keys() - before.keys()  # Others may have gone meanwhile.
 
 
 AFTER_CLOSE: dict[str, Callable[[Selector, socket.socket], object]] = {
@@ -204,7 +204,7 @@ def test_an_unclosed_selector_says_so_and_is_closed(
     ours = [str(warning.message) for warning in caught if warning.category is ResourceWarning]
     assert len(ours) == 1
     assert "unclosed" in ours[0]
-    assert descriptors() == before
+    assert not descriptors().keys() - before.keys()  # Others may have gone meanwhile.
     pair[1].send(b"x")
     with Selector(backend) as other:
         other.register(pair[0], EVENT_READ)

@@ -232,7 +232,7 @@ def test_close_and_select_may_meet_at_any_moment(
         with in_thread(lambda: selector.select(2 * SOON)) as outcome, in_thread(selector.close):  # noqa: B023 - joined within the round
             selector.close()
         assert [type(error) for error in outcome] == [RuntimeError]
-    assert descriptors() == before
+    assert not descriptors().keys() - before.keys()  # Others may have gone meanwhile.
 
 
 @rule(82)
