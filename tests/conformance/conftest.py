@@ -13,7 +13,7 @@ from netcore._pytest import PROPERTY
 from netcore.contract import ReadinessBackend
 
 from .rules import Gate
-from .tools import Subject, tcp_pair
+from .tools import STREAMS, Subject, open_stream, tcp_pair
 from .wine import deviation
 
 
@@ -78,3 +78,11 @@ def pair() -> Iterator[tuple[Any, Any]]:
     yield ends
     for sock in ends:
         sock.close()
+
+
+@pytest.fixture(params=STREAMS)
+def stream(
+    request: pytest.FixtureRequest, backend: type[ReadinessBackend]
+) -> Iterator[tuple[Any, Any]]:
+    """The reading and the writing end of a stream, of each kind in turn."""
+    yield from open_stream(request.param, backend)

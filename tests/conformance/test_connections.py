@@ -10,18 +10,15 @@ from typing import Any
 import pytest
 
 from netcore import EVENT_HANGUP, EVENT_READ, EVENT_WRITE, Selector
-from netcore.contract import ReadinessBackend
 
 from .rules import rule
 from .tools import (
     SOCKETS,
-    STREAMS,
     arrived,
     assert_quiet,
     drain,
     events_for,
     fill_up,
-    open_stream,
     reset,
 )
 
@@ -29,12 +26,6 @@ Ends = tuple[Any, Any]
 sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 CONNECTING = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
 REFUSED_SOON = 10.0  # Windows asks three times, for 2 s in all.
-
-
-@pytest.fixture(params=STREAMS)
-def stream(request: pytest.FixtureRequest, backend: type[ReadinessBackend]) -> Iterator[Ends]:
-    """The reading and the writing end of a stream, of each kind in turn."""
-    yield from open_stream(request.param, backend)
 
 
 @pytest.fixture

@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from netcore import EVENT_READ, Selector
-from netcore.contract import ReadinessBackend
 
 from .rules import rule
 from .tools import (
     SOON,
-    STREAMS,
     Subject,
     assert_quiet,
     events_for,
     in_thread,
-    open_stream,
     until_waiting,
 )
 
 Ends = tuple[Any, Any]
 TURNS = 1000
-
-
-@pytest.fixture(params=STREAMS)
-def stream(request: pytest.FixtureRequest, backend: type[ReadinessBackend]) -> Iterator[Ends]:
-    """The reading and the writing end of a stream, of each kind in turn."""
-    yield from open_stream(request.param, backend)
 
 
 @rule(31)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -24,23 +23,15 @@ from netcore.contract import ReadinessBackend, event_names
 from .rules import rule
 from .tools import (
     SOON,
-    STREAMS,
     arrived,
     assert_quiet,
     drain,
     events_for,
     fill_up,
-    open_stream,
     reset,
 )
 
 Ends = tuple[Any, Any]
-
-
-@pytest.fixture(params=STREAMS)
-def stream(request: pytest.FixtureRequest, backend: type[ReadinessBackend]) -> Iterator[Ends]:
-    """The reading and the writing end of a stream, of each kind in turn."""
-    yield from open_stream(request.param, backend)
 
 
 def assert_refused(backend: type[ReadinessBackend], ends: Ends, bit: int) -> None:

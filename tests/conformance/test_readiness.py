@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from netcore import EVENT_READ, EVENT_WRITE, Selector
-from netcore.contract import CONDITIONS, ReadinessBackend
+from netcore.contract import CONDITIONS
 
 from .rules import rule
 from .tools import (
     SOCKETS,
     SOON,
-    STREAMS,
     arrived,
     assert_quiet,
     drain,
     events_for,
     fill_up,
     in_thread,
-    open_stream,
     reset,
     until_waiting,
     wait_until,
@@ -30,12 +27,6 @@ from .tools import (
 
 Ends = tuple[Any, Any]
 sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
-
-
-@pytest.fixture(params=STREAMS)
-def stream(request: pytest.FixtureRequest, backend: type[ReadinessBackend]) -> Iterator[Ends]:
-    """The reading and the writing end of a stream, of each kind in turn."""
-    yield from open_stream(request.param, backend)
 
 
 @rule(1)
