@@ -125,15 +125,18 @@ class Select(ReadinessBackend):
 def _is_closed(fd: int) -> bool:
     try:
         select.select([fd], [], [], 0) if _WINDOWS else os.fstat(fd)
-    except OSError:
-        return True
+    except OSError as error:
+        if error.errno in (errno.EBADF, _WSAENOTSOCK):
+            return True
+        raise  # Of a signal handler.
     return False
 
 
 def _check_socket(fd: int) -> None:
     """Raise OSError (WSAENOTSOCK) for what is no open socket."""
     if _is_closed(fd):
-        raise OSError(_WSAENOTSOCK, "only open sockets can be watched on Windows")
+        number, message = _WSAENOTSOCK, "only open sockets can be watched on Windows"
+        raise OSError(number, message, None, number)
 
 
 def _is_connected(fd: int) -> bool:

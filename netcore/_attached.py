@@ -8,7 +8,9 @@ from collections.abc import Callable
 from threading import RLock
 from typing import NoReturn, SupportsIndex, TypeVar
 
+from netcore._emulation import CompletionOverReadiness
 from netcore._registration import Registration, _nothing
+from netcore._registry import is_stale
 from netcore._waker import NativeWaker, Waker, new_waker
 from netcore.contract import EVENT_READ, ReadinessBackend
 
@@ -20,6 +22,8 @@ class Attached(Registration):
     """The half of the Selector that makes, wakes, replaces and closes what is below it."""
 
     _wait: Callable[..., Pairs]
+    _batch: int | None  # How much the backend is asked for at once.
+    _driver: CompletionOverReadiness | None  # Carries out operations, once there were any.
     _disposed = False
     _woken: bool  # wakeup() was called, and no wait has ended for it yet.
 
@@ -98,13 +102,42 @@ class Attached(Registration):
         self._backend, self._watch, self._wait, self._interest = native, watch, wait, interest
         self._raw = raw is not None
 
+    @property
+    def _native(self) -> ReadinessBackend:
+        """The backend of the kernel interface."""
+        return self._driver.native if self._driver else self._backend
+
+    def _carry_out(self) -> CompletionOverReadiness:
+        """From now on operations can be submitted."""
+        with self._lock:
+            self._check_open()
+            self._leave_parent()
+            if self._driver is None:
+                driver = CompletionOverReadiness(self._backend, self._interest_of, self._lock)
+                self._attach(driver)
+                self._driver = driver
+                if self._batch:
+                    self._batch = max(self._batch, 64)  # Each wait costs more now.
+                if self._waiting:
+                    self._wake()  # To begin anew, with the driver.
+            return self._driver
+
+    def _interest_of(self, fd: int) -> int:
+        """What the backend was told of ``fd`` for its registration; there is a row for it then."""
+        if self._make.dense and fd >= len(self._readable):
+            self._grow(fd)  # The kernel may tell of it later.
+        key = self._fd_to_key.get(fd)
+        if key is None or fd in self._silent or self._fired.get(fd) is key or is_stale(key):
+            return 0
+        return self._told[key.events]
+
     def _move(self, waker: Waker) -> ReadinessBackend:
         """Take everything to a fresh backend and return the old one.
 
         In it there are no ghosts, and nothing that is shared with the process that forked us.
         One-shot interests that were delivered already are armed again.
         """
-        old, fresh = self._backend, self._make()
+        old, fresh = self._native, self._make()
         try:
             self._adopt(waker, fresh)
             for key in list(self._fd_to_key.values()):
@@ -113,9 +146,11 @@ class Attached(Registration):
                         fresh.watch(key.fd, 0, self._told[key.events])
                     except OSError:
                         self._silent.add(key.fd)  # Closed meanwhile.
-            self._attach(fresh)
+            if self._driver:
+                self._driver.move(fresh)
+            self._attach(self._driver or fresh)
         except BaseException:
-            if self._backend is not fresh:
+            if self._native is not fresh:
                 fresh.close()
             raise
         suspects, self._suspects = self._suspects, set()
@@ -136,6 +171,7 @@ class Attached(Registration):
             self._closed = True
             self._fd_to_key.clear()
             self._raw, self._wait, self._watch = False, _raise_closed, _raise_closed
+            self._driver = None
             if self._waiting:
                 self._wake()
             else:
@@ -167,7 +203,7 @@ class Attached(Registration):
         """
         self._check_open()
         self._leave_parent()
-        own: Callable[[], int] | None = getattr(self._backend, "fileno", None)
+        own: Callable[[], int] | None = getattr(self._native, "fileno", None)
         if own is None:
             raise AttributeError(f"the {self.backend} backend has no descriptor of its own")
         return own
@@ -198,6 +234,8 @@ class Attached(Registration):
             self._touched = set()
             self._forked = True
             self._raw, self._interest = False, self._told
+            if self._driver:
+                self._driver.orphan(self._lock)
             self._wait, self._watch = self._wait_in_child, self._watch_in_child
 
     def _leave_parent(self) -> None:

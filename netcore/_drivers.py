@@ -32,7 +32,7 @@ from netcore.contract import (
     CompletionBackend,
     ReadinessBackend,
 )
-from netcore.operations import Poll
+from netcore.operations import Operation, Poll
 
 _WSAENOTSOCK = 10038
 _NOT_OPEN = (errno.EBADF, errno.ENOTSOCK, _WSAENOTSOCK)
@@ -75,6 +75,8 @@ class ReadinessOverCompletion(ReadinessBackend):
 
     def __init__(self) -> None:
         self._native = self.native()
+        #: What else the completion backend has done, for those who have submitted it.
+        self.others: list[Operation] = []
         # Reentrant: a signal handler may come in between.
         self._lock = RLock()
         self._watches: dict[int, Watch] = {}
@@ -125,18 +127,25 @@ class ReadinessOverCompletion(ReadinessBackend):
                             events = self._settle(watch)
                             if events:
                                 answers.append((watch.fd, events))
+                        else:
+                            self.others.append(watch)
             except BaseException:
                 self._interrupted = True
                 raise
             finally:
                 self._waiting = False
             # Only stale results, and behind them perhaps something that is ready now.
-            if answers or not done or timeout != 0:
+            if answers or self.others or not done or timeout != 0:
                 return answers
 
     def wake(self) -> None:
         self._woken = True
         self._native.wake()
+
+    @property
+    def carrier(self) -> CompletionBackend | None:
+        """The completion backend, if there is more that it carries out than polls."""
+        return self._native if self.native.operations else None
 
     def close(self) -> None:
         self._native.close()
@@ -192,7 +201,7 @@ class ReadinessOverCompletion(ReadinessBackend):
         try:
             self._native.submit(watch)
         except BaseException:
-            if watch.done:
+            if not watch.in_flight:
                 watch.state = State.IDLE
             else:
                 self._replace(watch)
@@ -232,7 +241,7 @@ class ReadinessOverCompletion(ReadinessBackend):
     def _find_lost(self) -> None:
         """Take back what was done in a wait that was ended by an exception."""
         for watch in self._watches.values():
-            if watch.state is not State.IDLE and watch.done:
+            if watch.state is not State.IDLE and not watch.in_flight:
                 watch.state = State.IDLE
                 watch.native = None
                 self._dirty[watch] = None
@@ -243,7 +252,7 @@ def readiness_over(native: type[CompletionBackend]) -> type[ReadinessOverComplet
     """The class of the readiness backends by polls on ``native``, under the name of ``native``."""
     inherited = (
         *("name", "needs", "timeout_granularity", "max_descriptors"),
-        *("sockets_only", "scalable", "dense"),
+        *("sockets_only", "scalable", "dense", "exact_cancelled_send", "operations"),
         *("__module__", "__qualname__", "__doc__"),
     )
     namespace = {name: getattr(native, name) for name in inherited}

@@ -7,7 +7,6 @@ see ``_selector.py`` for why that order.
 from __future__ import annotations
 
 import errno
-from _thread import _count
 from collections import defaultdict
 from collections.abc import Callable
 from selectors import BaseSelector, SelectorKey
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from netcore._loader import backends_with
 from netcore._registry import SelectorMap, fileno_of, find, is_stale
+from netcore._threads import give_back, other_threads
 from netcore._waker import Waker
 from netcore.contract import (
     ALL_EVENTS,
@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 _MODIFIERS = ONESHOT | EDGE
-#: How many threads there are beside the main one, of those that Python has started.
-_other_threads = _count
 _PLAIN = EVENT_READ | EVENT_WRITE
 _new_key = tuple.__new__  # A third of the time of SelectorKey(...), which parses keywords.
 
@@ -47,13 +45,6 @@ _REFUSALS = {
 
 def _nothing() -> None:
     return None
-
-
-def _give_back(lock: Any) -> None:
-    try:
-        lock.release()
-    except RuntimeError:
-        pass  # A signal handler raised while acquire() waited: that is what the caller is to see.
 
 
 class Registration(BaseSelector):
@@ -87,6 +78,9 @@ class Registration(BaseSelector):
         self._writable: Any = [] if make.dense else defaultdict(_nothing)
         # In the map, but not with the kernel: parked, delivered one-shot, found closed.
         self._silent: set[int] = set()
+        # fd -> its key, when a one-shot interest was delivered and the kernel has disarmed it by
+        # itself: only who shares the descriptor asks.
+        self._fired: dict[int, SelectorKey] = {}
         # Closed before they were unregistered, where that may leave ghosts.
         self._suspects: set[int] = set()
         self._waiting = False
@@ -123,7 +117,7 @@ class Registration(BaseSelector):
         descriptor, KeyError if it is registered already, OSError if it cannot be watched. A key
         whose object was closed meanwhile makes room for a new object with the same number.
         """
-        lock = self._lock if _other_threads() else None
+        lock = self._lock if other_threads() else None
         try:
             if lock:
                 lock.acquire()
@@ -158,7 +152,7 @@ class Registration(BaseSelector):
             return key
         finally:
             if lock:
-                _give_back(lock)
+                give_back(lock)
 
     def modify(self, fileobj: FileDescriptorLike, events: int, data: Any = None) -> SelectorKey:
         """Replace the events and the data of ``fileobj``; return the new key.
@@ -167,7 +161,7 @@ class Registration(BaseSelector):
         it is not registered, ValueError for a bad mask, OSError as the kernel does; then the old
         key stays.
         """
-        lock = self._lock if _other_threads() else None
+        lock = self._lock if other_threads() else None
         try:
             if lock:
                 lock.acquire()
@@ -204,14 +198,14 @@ class Registration(BaseSelector):
             return new
         finally:
             if lock:
-                _give_back(lock)
+                give_back(lock)
 
     def unregister(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """Stop watching ``fileobj``, which may be closed already; return its key.
 
         Nothing is delivered for it afterwards. Raises KeyError if it is not registered.
         """
-        lock = self._lock if _other_threads() else None
+        lock = self._lock if other_threads() else None
         try:
             if lock:
                 lock.acquire()
@@ -222,6 +216,8 @@ class Registration(BaseSelector):
                 key = self._find(fileobj)
                 fd = key.fd
             try:
+                if self._fired:
+                    self._fired.pop(fd, None)
                 if fd in self._silent:
                     self._silent.discard(fd)
                 elif self._raw:
@@ -237,7 +233,7 @@ class Registration(BaseSelector):
             return key
         finally:
             if lock:
-                _give_back(lock)
+                give_back(lock)
 
     def get_key(self, fileobj: FileDescriptorLike) -> SelectorKey:
         """The key of ``fileobj``. Raises KeyError if it is not registered."""
@@ -264,7 +260,7 @@ class Registration(BaseSelector):
         else:
             self._silent.add(fd)
         # None: to be looked at.
-        plain = fd not in self._suspects and not (events & ONESHOT and self._emulates_oneshot)
+        plain = fd not in self._suspects and not events & ONESHOT
         self._readable[fd] = (key, EVENT_READ) if plain and events & EVENT_READ else None
         self._writable[fd] = (key, EVENT_WRITE) if plain and events & EVENT_WRITE else None
 
@@ -361,7 +357,9 @@ class Registration(BaseSelector):
             return ValueError(f"invalid events: {events!r}")
         if isinstance(error, OSError) and error.errno in _REFUSALS:
             what = f"{fileobj!r}, by the {self.backend} backend"
-            return OSError(error.errno, f"cannot watch {what}: {error.strerror}")
+            number = getattr(error, "winerror", None)
+            windows = () if number is None else (None, number)
+            return OSError(error.errno, f"cannot watch {what}: {error.strerror}", *windows)
         return error
 
     def _removed_anyway(self, error: BaseException, key: SelectorKey) -> None:

@@ -28,6 +28,14 @@ def fileno_of(fileobj: FileDescriptorLike) -> int:
     return fd
 
 
+def number_of(fileobj: FileDescriptorLike) -> int:
+    """As ``fileno_of``, but -1 for what is closed."""
+    try:
+        return fileno_of(fileobj)
+    except ValueError:
+        return -1
+
+
 def is_stale(key: SelectorKey) -> bool:
     """Whether the object in ``key`` was closed since, or has another descriptor now.
 

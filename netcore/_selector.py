@@ -13,16 +13,19 @@ from selectors import SelectorKey
 from time import monotonic
 
 from netcore import _fork, _loader
-from netcore._attached import Attached, Pairs
-from netcore._registration import _other_threads
+from netcore._attached import Pairs
 from netcore._registry import any_stale, is_stale
 from netcore._single import wait_for
+from netcore._submission import Submission
+from netcore._threads import other_threads
 from netcore._timeouts import LONGEST, seconds
 from netcore._waker import new_waker
 from netcore.contract import (
     CLOSED,
     CONDITIONS,
     EDGE,
+    EVENT_HANGUP,
+    EVENT_READ,
     FAILED,
     ONESHOT,
     Backend,
@@ -36,7 +39,7 @@ _LOOK_EVERY = 64
 Rows = list[tuple[SelectorKey, int]]
 
 
-class Selector(Attached):
+class Selector(Submission):
     """Waits until one of many descriptors is ready; a ``selectors.BaseSelector``, and more.
 
     ``backend`` is a name out of ``available_backends()``, a Backend class, or ``"module:Class"``;
@@ -57,6 +60,7 @@ class Selector(Attached):
         self._batch = make.batch  # Grows with the longest answer.
         self._look_every = _LOOK_EVERY if make.tracks_files else 1
         self._unlooked = self._look_every
+        self._driver = None
         native = make()
         try:
             self._adopt(new_waker(make), native)
@@ -87,7 +91,7 @@ class Selector(Attached):
         Raises RuntimeError if another thread is waiting already, and when the selector is closed. A
         signal does not end the wait unless its handler raises (PEP 475).
         """
-        if self._waiting and _other_threads():
+        if self._waiting and other_threads():
             raise RuntimeError(f"another thread is waiting on {self!r}")
         try:
             # A flag and not a lock: a signal handler may raise between acquire() and try. Nothing
@@ -146,6 +150,8 @@ class Selector(Attached):
                     return rows
             elif timeout == 0:
                 return []
+            if self._driver and self._driver.has_news():
+                return []
             if deadline is not None:
                 timeout = min(max(deadline - monotonic(), 0.0), LONGEST)
                 if not pairs and not timeout:
@@ -201,10 +207,14 @@ class Selector(Attached):
         key = self._fd_to_key.get(fd)
         if key is None or fd in self._suspects:
             return None
-        if key.events & ONESHOT and self._emulates_oneshot:
-            return None
         events = self._events_of(mask) & key.events
-        return (key, events) if events else None
+        if not events:
+            return None
+        if key.events & ONESHOT:
+            if self._emulates_oneshot:
+                return None
+            self._fired[fd] = key
+        return key, events
 
     def _events_of(self, mask: int) -> int:
         try:
@@ -241,7 +251,7 @@ class Selector(Attached):
                 elif bits & CLOSED or is_stale(key):
                     self._silence(key)
                     ghosts = ghosts or fd in self._suspects
-                elif fd in self._suspects and not wait_for(fd, key.events & CONDITIONS, 0):
+                elif fd in self._suspects and not _is_ready(fd, key.events):
                     ghosts = True
                 else:
                     # No interest can keep an error away: rather than spin, say what was asked.
@@ -249,13 +259,21 @@ class Selector(Attached):
                     if events:
                         before = found.get(fd, (key, 0))[1]
                         found[fd] = (key, before | events)
-            if self._emulates_oneshot:
-                for key, _ in found.values():
-                    if key.events & ONESHOT:
+            for key, _ in found.values():
+                if key.events & ONESHOT:
+                    if self._emulates_oneshot:
                         self._silence(key)
+                    else:
+                        self._fired[key.fd] = key
             if ghosts or len(self._suspects) > max(16, len(self._fd_to_key) // 4):
                 self._move(self._waker).close()
         return list(found.values()), woken, again
+
+
+def _is_ready(fd: int, events: int) -> bool:
+    if events & EVENT_HANGUP:
+        events |= EVENT_READ  # That is how a hang-up shows.
+    return bool(wait_for(fd, events & CONDITIONS & ~EVENT_HANGUP, 0))
 
 
 def _until(timeout: float) -> tuple[float, float | None]:

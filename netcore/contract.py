@@ -76,6 +76,11 @@ class Backend(ABC):
     scalable: ClassVar[bool] = False
     #: Descriptors are small numbers, lowest first (POSIX), so that a list may be indexed by them.
     dense: ClassVar[bool] = False
+    #: Of a send that was cancelled, ``bytes_sent`` is what the peer gets, and no less than that.
+    exact_cancelled_send: ClassVar[bool] = True
+    #: The kinds of operations that it carries out itself, besides Poll. The kernel acts on them
+    #: when it likes: what one has taken is not told as readiness.
+    operations: ClassVar[frozenset[type[Operation]]] = frozenset()
 
     @classmethod
     @abstractmethod
@@ -179,11 +184,22 @@ class ReadinessBackend(Backend):
 class CompletionBackend(Backend):
     """Carries out operations and tells which are done.
 
-    ``supports`` are the events that a Poll can be asked for. ``submit``, ``cancel`` and ``check``
+    ``supports`` are the events that a Poll can be asked for, of which it is given the ``fd``. What
+    else it carries out it lists in ``operations``; the rest is done by polls and non-blocking
+    calls. ``submit``, ``cancel`` and ``check``
     are called by one thread at a time, ``wait`` by one thread at a time, and the former may come
     while another thread is in ``wait``: what they start or end reaches that ``wait``. An exception
     of a signal handler may come out of any of them.
     """
+
+    def takes(self, operation: Operation) -> bool:
+        """Whether it carries out ``operation``, which is no Poll, itself.
+
+        False for what can only be done by a poll and a non-blocking call, as on a socket that is
+        associated with a port of somebody else. It is asked before each ``submit``, and raises
+        OSError for what nobody could carry out.
+        """
+        return type(operation) in self.operations
 
     @abstractmethod
     def check(self, fd: int) -> None:
@@ -191,7 +207,9 @@ class CompletionBackend(Backend):
 
     @abstractmethod
     def submit(self, operation: Operation) -> None:
-        """Start ``operation``. Never blocks, and never ends it: only ``wait`` hands it out.
+        """Start ``operation``, and set ``in_flight``. Never blocks, and never ends it: only
+        ``wait`` hands it out, with ``in_flight`` cleared and ``value`` or ``error`` set (of a Poll:
+        ``found``).
 
         Of a descriptor, one Poll at most is in flight at a time: the caller sees to that.
 
@@ -204,7 +222,8 @@ class CompletionBackend(Backend):
     def cancel(self, operation: Operation) -> None:
         """Ask for the end of ``operation``, which still comes out of ``wait``, and soon.
 
-        It comes with its result if that was faster. Does nothing if it is not in flight.
+        It comes with its result if that was faster, else with OperationCancelled as its ``error``
+        (a Poll: with nothing found). Does nothing if it is not in flight.
         """
 
     @abstractmethod
@@ -214,7 +233,7 @@ class CompletionBackend(Backend):
         All that is done already comes at once, oldest first, but no more than ``limit``. As with
         ``ReadinessBackend.wait``, to come back too early is allowed and too late is not.
 
-        When it raises, what it had in hand is marked as done but may never be handed out.
+        When it raises, what it had in hand is not ``in_flight`` but may never be handed out.
         """
 
     @abstractmethod

@@ -7,6 +7,7 @@ completion backends runs on the one in ``stacked.py``.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
 import sys
@@ -51,3 +52,10 @@ if sys.platform == "linux" and not hasattr(select, "kqueue") and _flavour != "no
 def pytest_configure(config: pytest.Config) -> None:
     if sys.platform == "linux" and not config.option.netcore_backend:
         config.option.netcore_backend = [*available_backends(), "stacked:Stacked"]
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Thousands of tests are there to stay: many of them collect garbage, and need not look."""
+    if hasattr(gc, "freeze"):  # PyPy has none.
+        gc.collect()
+        gc.freeze()

@@ -11,6 +11,8 @@ import select
 from collections.abc import Callable
 from typing import Any
 
+from completion_mutants import COMPLETION_MUTANTS
+
 from netcore import EVENT_HANGUP, EVENT_READ, EVENT_WRITE, ONESHOT, Selector, _fork, _waker
 from netcore._poll_masks import event_bits
 from netcore.backends.epoll import MASKS, Epoll
@@ -273,6 +275,7 @@ MUTANTS: dict[type[Epoll] | type[Poll] | Callable[[], None], str] = {
     losing_wakeups: "test_wakeup_ends_the_wait_of_another_thread",
     never_drained: "test_a_wakeup_is_kept_for_the_next_wait",
     staying_open: "test_a_closed_selector_raises_runtime_error",
+    **COMPLETION_MUTANTS,
 }
 
 _chosen = os.environ.get("NETCORE_MUTANT")

@@ -56,14 +56,14 @@ class Stacked(CompletionBackend):
 
     def submit(self, operation: Operation) -> None:
         assert isinstance(operation, Poll)
-        assert operation.done, "submitted while in flight"
+        assert not operation.in_flight, "submitted while in flight"
         with self._lock:
             assert operation.fd not in self._armed, "two polls of one descriptor"
-            operation.done, operation.found = False, 0
+            operation.in_flight, operation.found = True, 0
             try:
                 self._epoll.register(operation.fd, poll_mask(operation.events) | EPOLLONESHOT)
             except OSError:
-                operation.done = True
+                operation.in_flight = False
                 raise
             self._armed[operation.fd] = operation
 
@@ -100,7 +100,7 @@ class Stacked(CompletionBackend):
             self._epoll.unregister(poll.fd)
         except OSError:
             self._rebuild()
-        poll.done = True
+        poll.in_flight = False
         return poll
 
     def _rebuild(self) -> None:

@@ -47,8 +47,13 @@ def test_a_loop_on_it_passes_the_tests_of_asyncio(backend: str, base: Any, name:
 def test_streams_work_on_a_loop_on_it(
     backend: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``test_streams`` makes its loop by ``asyncio.new_event_loop``."""
-    monkeypatch.setattr(
-        asyncio, "new_event_loop", lambda: asyncio.SelectorEventLoop(netcore.Selector(backend))
-    )
+    """``test_streams`` makes its loop by ``asyncio.new_event_loop``, or has ``asyncio.run`` make
+    it.
+    """
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        return asyncio.SelectorEventLoop(netcore.Selector(backend))
+
+    monkeypatch.setattr(asyncio, "new_event_loop", new_event_loop)
+    monkeypatch.setattr(asyncio.events, "new_event_loop", new_event_loop)
     run(streams.StreamTests, name)

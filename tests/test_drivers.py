@@ -48,12 +48,12 @@ class Scripted(CompletionBackend):
 
     def submit(self, operation: Operation) -> None:
         assert isinstance(operation, Poll)
-        assert operation.done
+        assert not operation.in_flight
         assert operation.fd not in [poll.fd for poll in self.in_flight], "two polls"
         self.calls.append(("submit", operation.fd, operation.events))
         if self.during_submit:
             self.during_submit(operation)
-        operation.done, operation.found = False, 0
+        operation.in_flight, operation.found = True, 0
         self.in_flight.append(operation)
 
     def cancel(self, operation: Operation) -> None:
@@ -81,7 +81,7 @@ class Scripted(CompletionBackend):
     def finished(self, fd: int, found: int = 0) -> Poll:
         (poll,) = (poll for poll in self.in_flight if poll.fd == fd)
         self.in_flight.remove(poll)
-        poll.done, poll.found = True, found
+        poll.in_flight, poll.found = False, found
         return poll
 
     def said(self) -> list[Call]:
@@ -390,7 +390,7 @@ def test_an_interrupted_submit_is_repeated(
     """If it may be in flight, by another operation: the first is cancelled and counts no more."""
 
     def begin(poll: Poll) -> None:
-        poll.done = not started
+        poll.in_flight = started
         interrupt()
 
     driver.watch(5, 0, EVENT_READ)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import gc
 import os
 import select
@@ -25,6 +24,8 @@ import pytest
 
 if sys.platform != "linux":
     pytest.skip("the kqueue simulator needs Linux", allow_module_level=True)
+
+import fcntl
 
 import kqueue_simulator
 from kqueue_simulator import kevent, kqueue

@@ -33,13 +33,14 @@ def test_the_rule_that_names_the_fault_fails(mutant: Any) -> None:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "mutants", "-p", "no:cacheprovider"),
-            *("-p", "no:xdist", "--timeout", "20", "--maxfail", "1"),
+            *("-p", "no:xdist", "--timeout", "8", "--maxfail", "1"),
             *(f"--netcore-backend={backend}", f"{file_of(rule)}::{rule}"),
         ],
         env={
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(TESTS), os.environ.get("PYTHONPATH", "")]),
             "NETCORE_MUTANT": mutant.__name__,
+            "NETCORE_TEST_SOON": "2",  # For those that wait in vain.
             "PYTEST_ADDOPTS": "",
         },
         capture_output=True,

@@ -128,6 +128,12 @@ typedef struct {
     uint8_t __ss_pad2[112];
 } SOCKADDR_STORAGE;
 
+/* mstcpip.h. Read during the call only. */
+typedef struct {
+    USHORT Rtt;                     /* milliseconds */
+    UCHAR MaxSynRetransmissions;
+} TCP_INITIAL_RTO_PARAMETERS;
+
 /* mswsock.h. Head and Tail are read until the packet is dequeued. */
 typedef struct {
     void *Head;
@@ -149,6 +155,7 @@ BOOL __stdcall CancelIoEx(HANDLE hFile, OVERLAPPED *lpOverlapped);
 BOOL __stdcall GetOverlappedResult(HANDLE hFile, OVERLAPPED *lpOverlapped,
     DWORD *lpNumberOfBytesTransferred, BOOL bWait);
 BOOL __stdcall CloseHandle(HANDLE hObject);
+DWORD __stdcall GetLastError(void);     /* of the last call by cffi: that keeps it */
 
 /* kernel32: files and named pipes (fileapi.h, namedpipeapi.h). The byte counters of ReadFile and
    WriteFile may be NULL, and should be, with an OVERLAPPED. */
@@ -185,6 +192,8 @@ NTSTATUS __stdcall NtDeviceIoControlFile(HANDLE FileHandle, HANDLE Event, void *
     ULONG InputBufferLength, void *OutputBuffer, ULONG OutputBufferLength);
 NTSTATUS __stdcall NtCancelIoFileEx(HANDLE FileHandle, IO_STATUS_BLOCK *IoRequestToCancel,
     IO_STATUS_BLOCK *IoStatusBlock);
+NTSTATUS __stdcall NtQueryInformationFile(HANDLE FileHandle, IO_STATUS_BLOCK *IoStatusBlock,
+    void *FileInformation, ULONG Length, ULONG FileInformationClass);   /* an enum in the SDK */
 ULONG __stdcall RtlNtStatusToDosError(NTSTATUS Status);
 
 /* ntdll, Windows 8 and later, absent from Wine 10: ask with hasattr. Declared by no SDK header;
@@ -288,8 +297,10 @@ ERROR_HANDLE_EOF: Final = 38
 ERROR_NETNAME_DELETED: Final = 64  # the connection is gone; AcceptEx: the client is
 ERROR_INVALID_PARAMETER: Final = 87  # of CreateIoCompletionPort: not overlapped, or has a port
 ERROR_BROKEN_PIPE: Final = 109  # the other end of a pipe was closed: end of file
+ERROR_SEM_TIMEOUT: Final = 121  # of a connection: nobody has answered
 ERROR_PIPE_BUSY: Final = 231  # every instance of the pipe is taken: wait, try again
 ERROR_NO_DATA: Final = 232  # of ConnectNamedPipe: the client came and left
+ERROR_PIPE_NOT_CONNECTED: Final = 233  # the other end was disconnected
 ERROR_MORE_DATA: Final = 234  # success, and the rest of the message is still there
 WAIT_TIMEOUT: Final = 258  # of GetQueuedCompletionStatusEx: no packet
 ERROR_PIPE_CONNECTED: Final = 535  # of ConnectNamedPipe: connected already, no packet
@@ -300,6 +311,8 @@ ERROR_IO_INCOMPLETE: Final = 996  # asked for the result before the end
 ERROR_IO_PENDING: Final = 997  # accepted: a packet will come
 ERROR_NOT_FOUND: Final = 1168  # of CancelIoEx: nothing to cancel, the packet is queued already
 ERROR_CONNECTION_REFUSED: Final = 1225
+ERROR_NETWORK_UNREACHABLE: Final = 1231
+ERROR_HOST_UNREACHABLE: Final = 1232
 ERROR_PORT_UNREACHABLE: Final = 1234  # ICMP, reported by a later receive
 ERROR_CONNECTION_ABORTED: Final = 1236
 WSAEINVAL: Final = 10022  # of ConnectEx and WSARecvFrom: the socket is not bound
@@ -323,6 +336,9 @@ WAIT_FAILED: Final = 0xFFFFFFFF
 MAXIMUM_WAIT_OBJECTS: Final = 64  # of WaitForMultipleObjects
 FILE_SKIP_COMPLETION_PORT_ON_SUCCESS: Final = 1  # no packet on immediate success; irrevocable
 FILE_SKIP_SET_EVENT_ON_HANDLE: Final = 2  # the file object itself is not signalled
+FileModeInformation: Final = 16  # of NtQueryInformationFile: a ULONG of FILE_SYNCHRONOUS_* etc.
+FILE_SYNCHRONOUS_IO_ALERT: Final = 0x10
+FILE_SYNCHRONOUS_IO_NONALERT: Final = 0x20  # what CreateFile opens without FILE_FLAG_OVERLAPPED
 SYNCHRONIZE: Final = 0x00100000
 GENERIC_READ: Final = 0x80000000
 GENERIC_WRITE: Final = 0x40000000
@@ -353,6 +369,8 @@ SIO_BASE_HANDLE: Final = 0x48000022  # the socket below all layered providers
 SIO_BSP_HANDLE_POLL: Final = 0x4800001D  # the socket below one layered provider, to be polled
 SIO_GET_EXTENSION_FUNCTION_POINTER: Final = 0xC8000006
 SIO_UDP_CONNRESET: Final = 0x9800000C  # BOOL FALSE: ICMP does not fail a later receive
+SIO_TCP_INITIAL_RTO: Final = 0x98000011  # TCP_INITIAL_RTO_PARAMETERS; Windows 10
+TCP_INITIAL_RTO_NO_SYN_RETRANSMISSIONS: Final = 254  # in both fields (libuv, win/tcp.c)
 WSAID_ACCEPTEX: Final = _guid("b5367df1-cbac-11cf-95ca-00805f48a192")
 WSAID_GETACCEPTEXSOCKADDRS: Final = _guid("b5367df2-cbac-11cf-95ca-00805f48a192")
 WSAID_CONNECTEX: Final = _guid("25a207b9-ddf3-4660-8ee9-76e58c74063e")

@@ -7,7 +7,6 @@ public header declares it; wepoll, mio, libuv and trio rely on it as we do.
 from __future__ import annotations
 
 from threading import RLock
-from time import monotonic
 from typing import Final
 
 from netcore.backends.iocp import _abi
@@ -27,7 +26,7 @@ from netcore.backends.iocp._abi import (
     STATUS_PENDING,
 )
 from netcore.backends.iocp._helper import Helper
-from netcore.backends.iocp._port import MOST, CompletionPort
+from netcore.backends.iocp._port import CompletionPort
 from netcore.backends.iocp._sockets import base_socket, not_a_socket
 from netcore.backends.iocp._winsock import Windows
 from netcore.contract import (
@@ -123,7 +122,7 @@ class Afd:
     def submit(self, poll: Poll) -> None:
         """Raises OSError, WSAENOTSOCK for what is no open socket; then it is not in flight."""
         with self._lock:
-            if not poll.done:
+            if poll.in_flight:
                 raise ValueError(f"in flight already: {poll!r}")
             native = poll.native
             if native is None:
@@ -141,11 +140,11 @@ class Afd:
             if helper.polls == GROUP:
                 self._with_room.remove(helper)
             self._in_flight[native.address] = poll
-            poll.done = False
+            poll.in_flight = True
             status = self._ioctl(helper, native)
             if status < 0:
                 native.overlapped.Internal = 0
-                poll.done = True
+                poll.in_flight = False
                 self._forget(native)
                 raise self._refusal(status)
 
@@ -192,7 +191,7 @@ class Afd:
             if status == STATUS_PENDING:
                 return None  # An old packet, looked at once more after an exception.
             self._read(poll, status)
-            poll.done = True
+            poll.in_flight = False
             self._forget(native)
             return poll
 
@@ -226,23 +225,20 @@ class Afd:
         self._with_room.append(helper)
         return helper
 
-    def close(self, patience: float = 1.0) -> None:
-        """Cancel everything and take the packets; ``patience`` seconds at most.
+    @property
+    def busy(self) -> bool:
+        return bool(self._in_flight)
 
-        What is not back by then is never freed.
-        """
-        kernel32 = self._windows.kernel32
+    def cancel_all(self) -> None:
         with self._lock:
             for helper in self._helpers.values():
-                kernel32.CancelIoEx(helper.handle, self._null)
-            deadline = monotonic() + patience
-            while self._in_flight and monotonic() < deadline:
-                count = self._port.dequeue(100, MOST)
-                for _, address in self._port.packets(count):
-                    self.finish(address)
-                self._port.done_with_them()
+                self._windows.kernel32.CancelIoEx(helper.handle, self._null)
+
+    def abandon(self) -> None:
+        """Close the helpers; what is still in flight is never freed."""
+        with self._lock:
             if self._in_flight:
                 _leaked.append(self._in_flight)
                 self._in_flight = {}
             while self._helpers:
-                kernel32.CloseHandle(self._helpers.popitem()[1].handle)
+                self._windows.kernel32.CloseHandle(self._helpers.popitem()[1].handle)

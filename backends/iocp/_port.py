@@ -40,13 +40,17 @@ class CompletionPort:
         if not port:
             raise self._windows.last_error()
 
-    def post(self, key: int = 0) -> None:
-        """Put in a packet without an operation. Any thread; does nothing when closed."""
+    def post(self, key: int = 0, overlapped: Any = None) -> None:
+        """Put in a packet that no operation of the kernel's has. Any thread; does nothing when
+        closed.
+        """
         with self._lock:
             if self.handle is None:
                 return
-            null = self._windows.ffi.NULL
-            if not self._windows.kernel32.PostQueuedCompletionStatus(self.handle, 0, key, null):
+            if overlapped is None:
+                overlapped = self._windows.ffi.NULL
+            post = self._windows.kernel32.PostQueuedCompletionStatus
+            if not post(self.handle, 0, key, overlapped):
                 raise self._windows.last_error()
 
     def dequeue(self, milliseconds: int | None, limit: int) -> int:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from netcore.backends.iocp import _abi
 from netcore.backends.iocp._abi import WSAENOTSOCK
-from netcore.backends.iocp._winsock import Windows, error
+from netcore.backends.iocp._errors import error
+from netcore.backends.iocp._winsock import Windows
 
 
 def base_socket(windows: Windows, fd: int) -> int:

@@ -14,13 +14,22 @@ from threading import Lock
 from typing import Any
 
 from netcore.backends.iocp._abi import CDEF
+from netcore.backends.iocp._errors import error
 
-# What one poll needs, in one piece: the kernel writes to both until the packet is dequeued.
+# What one poll needs, and any other operation, in one piece: the kernel writes to it until the
+# packet is dequeued.
 _OWN = """
 typedef struct {
     OVERLAPPED overlapped;
     AFD_POLL_INFO info;
 } NETCORE_POLL;
+typedef struct {
+    OVERLAPPED overlapped;
+    WSABUF buffer;
+    DWORD flags;
+    int length;                 /* of the address */
+    SOCKADDR_STORAGE address;
+} NETCORE_FLIGHT;
 """
 
 
@@ -42,11 +51,6 @@ class Windows:
         return error(*self.ffi.getwinerror(self.ntdll.RtlNtStatusToDosError(status)))
 
 
-def error(code: int, message: str) -> OSError:
-    """An OSError with both numbers: Windows' in ``winerror``, the C library's in ``errno``."""
-    return OSError(code, message, None, code)
-
-
 def available() -> bool:
     """Whether ``windows`` could work; opens nothing."""
     return sys.platform == "win32" and find_spec("cffi") is not None
@@ -55,18 +59,20 @@ def available() -> bool:
 # cffi looks a function or a type up when it is first used, in milliseconds: not in a wait.
 _FUNCTIONS = {
     "kernel32": (
-        *("CancelIoEx", "CloseHandle", "CreateIoCompletionPort", "GetQueuedCompletionStatusEx"),
-        *("PostQueuedCompletionStatus", "SetFileCompletionNotificationModes"),
+        *("CancelIoEx", "CloseHandle", "CreateIoCompletionPort", "GetLastError"),
+        *("GetQueuedCompletionStatusEx", "PostQueuedCompletionStatus"),
+        "SetFileCompletionNotificationModes",
     ),
     "ntdll": (
         *("NtCancelIoFileEx", "NtCreateFile", "NtDeviceIoControlFile", "RtlNtStatusToDosError"),
     ),
-    "ws2_32": ("WSAIoctl", "getsockopt"),
+    "ws2_32": (*("WSAIoctl", "WSARecv", "WSARecvFrom", "WSASend", "WSASendTo", "getsockopt"),),
 }
 _TYPES = (
     *("AFD_POLL_INFO", "DWORD *", "HANDLE", "HANDLE *", "IO_STATUS_BLOCK *", "NETCORE_POLL *"),
+    *("BOOL *", "LPFN_ACCEPTEX", "LPFN_CONNECTEX", "LPFN_TRANSMITFILE", "NETCORE_FLIGHT *"),
     *("OBJECT_ATTRIBUTES *", "SOCKET *", "ULONG *", "ULONG_PTR *", "UNICODE_STRING *", "WCHAR[]"),
-    *("int *", "uintptr_t"),
+    *("int *", "uintptr_t", "char[]", "void **"),
 )
 _lock = Lock()
 _opened: list[Windows] = []

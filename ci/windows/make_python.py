@@ -6,11 +6,13 @@
     .cache/windows/wheels/               downloads
     .cache/windows/prefix/               the Wine prefix, shared by all versions
     .cache/windows/python-3.N/           python.exe, python3N.dll, DLLs/, Lib/
+    .cache/windows/stdlib-3.N/           what Lib/ is made from, if no interpreter here has it
 
 The DLL and the extension modules are python.org's own, from a wheel on PyPI that carries them.
-Lib/ comes from an interpreter of the same minor version on this machine; the patch level need not
-match.  --tests adds CPython's own tests, Lib/test.  python.exe is written by python_exe.py.
-Running it again does only what is missing.
+Lib/ comes from an interpreter of the same minor version on this machine, or out of Debian's
+packages, which are unpacked and not installed; the patch level need not match.  --tests adds
+CPython's own tests, Lib/test.  python.exe is written by python_exe.py.  Running it again does only
+what is missing.
 """
 
 from __future__ import annotations
@@ -34,6 +36,10 @@ import winpy
 WHEELS = winpy.CACHE / "wheels"
 # The carrier ships the Windows Python of each cp3N it is built for (3.8 to 3.14) in a folder.
 CARRIER, CARRIER_VERSION, CARRIER_FOLDER = "panda3d", "1.10.16", "deploy_libs/"
+# The release of Debian that has a minor version which Debian 12 has not.
+DEBIAN_RELEASES = {"3.13": "trixie"}
+DEBIAN_MIRROR = "http://deb.debian.org/debian"
+DEBIAN_KEYS = "/usr/share/keyrings/debian-archive-keyring.gpg"
 # pip judges environment markers for the host: what only Windows needs has to be named.
 PACKAGES = ["cffi", "colorama", "hypothesis", "pytest", "pytest-timeout", "pytest-xdist"]
 PACKAGES_BEFORE_3_11 = ["exceptiongroup", "tomli", "typing_extensions"]
@@ -55,12 +61,16 @@ def digits(minor: str) -> str:
     return minor.replace(".", "")
 
 
-def run_pip(*arguments: str) -> None:
-    """pip of the host, its output shown only when it fails."""
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments]
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def run(*command: str, cwd: Path | None = None) -> None:
+    """A command of the host, its output shown only when it fails."""
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    done = subprocess.run(command, text=True, cwd=cwd, **streams)
     if done.returncode:
         sys.exit(f"{done.stdout}\nmake_python: failed: {' '.join(command)}")
+
+
+def run_pip(*arguments: str) -> None:
+    run(sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
 def for_windows(minor: str) -> list[str]:
@@ -96,7 +106,9 @@ def unpack(wheel: Path, minor: str, python: Path) -> None:
 
 
 def stdlib_folder(minor: str) -> Path:
-    """Lib/ of an interpreter of this minor version: this one, one on PATH, or one of pyenv."""
+    """Lib/ of an interpreter of this minor version: this one, one on PATH, one of pyenv, or out of
+    Debian's packages.
+    """
     if minor == winpy.HOST_MINOR:
         return Path(sysconfig.get_path("stdlib"))
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
@@ -111,7 +123,39 @@ def stdlib_folder(minor: str) -> Path:
             folder = Path(answer.stdout.strip())
             if answer.returncode == 0 and (folder / "os.py").exists():
                 return folder
-    sys.exit(f"make_python: no python{minor} on PATH or in {pyenv} to take Lib/ from")
+    if minor not in DEBIAN_RELEASES:
+        sys.exit(f"make_python: no python{minor} on PATH or in {pyenv} to take Lib/ from")
+    return debian_stdlib(minor)
+
+
+def debian_stdlib(minor: str) -> Path:
+    """Lib/ and its tests, of a release of Debian that need not be this one."""
+    target = winpy.CACHE / f"stdlib-{minor}"
+    made, stdlib = target / "made", target / "usr" / "lib" / f"python{minor}"
+    if made.exists():
+        return stdlib
+    say(f"unpacking Python {minor} of Debian {DEBIAN_RELEASES[minor]}")
+    shutil.rmtree(target, ignore_errors=True)
+    (target / "lists" / "partial").mkdir(parents=True)
+    (target / "archives" / "partial").mkdir(parents=True)
+    source = f"deb [signed-by={DEBIAN_KEYS}] {DEBIAN_MIRROR} {DEBIAN_RELEASES[minor]} main\n"
+    (target / "sources.list").write_text(source)
+    # Sources, lists and cache of its own: nothing of the machine's is read or changed.
+    settings = (
+        *(f"Dir::Etc::SourceList={target}/sources.list", "Dir::Etc::SourceParts=-"),
+        *(f"Dir::State::Lists={target}/lists", f"Dir::Cache={target}"),
+    )
+    apt = ["apt-get", "-qq", *(part for setting in settings for part in ("-o", setting))]
+    run(*apt, "update")
+    parts = ("minimal", "stdlib", "testsuite")
+    run(*apt, "download", *(f"libpython{minor}-{part}" for part in parts), cwd=target)
+    for package in target.glob("*.deb"):
+        run("dpkg", "--extract", str(package), str(target))
+        package.unlink()
+    for folder in ("lists", "archives"):
+        shutil.rmtree(target / folder)
+    made.touch()
+    return stdlib
 
 
 def make_prefix() -> None:

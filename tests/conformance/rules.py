@@ -20,6 +20,7 @@ class Gate:
     descriptors: int = 0  # How many descriptors the rule uses at a time.
     pipes: bool = False  # It is about pipes or other descriptors that are no sockets.
     scalable: bool = False  # It is about not paying for idle descriptors.
+    attempted: bool = False  # It is about operations that are attempted when they can work.
     platform: str = ""  # "unix" or "windows".
 
     def reason(self, backend: type[ReadinessBackend]) -> str | None:
@@ -36,6 +37,8 @@ class Gate:
             return f"{name} declares sockets_only"
         if self.scalable and not backend.scalable:
             return f"{name} does not declare scalable"
+        if self.attempted and backend.operations:
+            return f"{name} declares operations, on which the kernel acts when it likes"
         return None
 
     def describe(self) -> str:
@@ -45,6 +48,7 @@ class Gate:
             f"{self.descriptors} descriptors at a time" if self.descriptors else "",
             "watching more than sockets" if self.pipes else "",
             "a cost that does not grow with idle descriptors" if self.scalable else "",
+            "no operations carried out by the kernel" if self.attempted else "",
             self.platform and f"on {self.platform.title()}",
         ]
         return ", ".join(part for part in parts if part)

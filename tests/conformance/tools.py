@@ -18,8 +18,10 @@ from netcore import Selector
 from netcore.contract import ReadinessBackend
 
 from .rules import WINDOWS, Gate
+from .wine import until_gone
 
-SOON = 5.0  # Seconds: "soon" on a machine that has other things to do as well.
+# Seconds: "soon" on a machine that has other things to do as well.
+SOON = float(os.environ.get("NETCORE_TEST_SOON", "5"))
 
 
 class Subject:
@@ -99,7 +101,7 @@ def drain(sock: socket.socket, expected: int, timeout: float = SOON) -> None:
     deadline = time.monotonic() + timeout
     while expected > 0:
         try:
-            expected -= len(sock.recv(65536))
+            expected -= len(sock.recv(min(expected, 65536)))
         except BlockingIOError:
             assert time.monotonic() < deadline, f"{expected} bytes never arrived"
             time.sleep(0.001)
@@ -121,6 +123,7 @@ def in_thread(function: Callable[[], Any]) -> Iterator[list[Any]]:
     yield outcome
     thread.join(2 * SOON)
     assert not thread.is_alive(), "the thread hangs"
+    until_gone(thread)
 
 
 def until_waiting(selector: Selector, timeout: float = SOON) -> None:

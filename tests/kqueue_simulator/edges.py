@@ -103,7 +103,7 @@ class Edges:
             return True
         except OSError:
             return False  # closed, or now of a kind that cannot be added
-        self._sides[side].unregister(fd)
+        self.remove(fd, side)  # unless another thread has closed it meanwhile
         return False
 
     def collect(self) -> Iterator[tuple[int, int]]:

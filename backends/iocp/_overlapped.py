@@ -1,0 +1,334 @@
+"""What is in flight besides polls: operations with the memory that the kernel reads and writes.
+
+* One operation that was started is one packet, whether it was done at once or later. What ends
+  without the kernel puts in its packet itself.
+* A flight is in the table from before the call until its packet has come, and with it the
+  OVERLAPPED, the buffer, the socket object. What never comes is never freed.
+* Sends and receives of a socket are started in the order in which they were submitted, and the
+  kernel keeps it. While a socket is being connected, or a file is being sent on it, what comes
+  after that waits here.
+"""
+
+from __future__ import annotations
+
+import errno
+from abc import ABC, abstractmethod
+from collections import deque
+from threading import RLock
+from typing import Any, Final
+
+from netcore.backends.iocp import _abi
+from netcore.backends.iocp._abi import (
+    ERROR_IO_PENDING,
+    STATUS_BUFFER_OVERFLOW,
+    STATUS_PENDING,
+    STATUS_SUCCESS,
+)
+from netcore.backends.iocp._attachment import OPERATION, Attachment
+from netcore.backends.iocp._errors import ENDED, error
+from netcore.backends.iocp._port import CompletionPort
+from netcore.backends.iocp._winsock import Windows
+from netcore.operations import WRITING, Connect, Operation, OperationCancelled
+
+#: In OVERLAPPED.Internal until the call is made: an interrupted ``submit`` leaves it there.
+_NOT_STARTED: Final = 0x7FFFFFFF
+#: What a ``Way`` answers for an operation that is not done, but has to be started once more.
+AGAIN: Final = object()
+#: What the kernel may still write to after a port was closed: leaked rather than freed.
+_leaked: list[dict[int, Flight]] = []
+
+
+class Flight:
+    """An operation, and what the kernel needs of it. It serves again if the way says so."""
+
+    __slots__ = (
+        *("address", "attachment", "buffer", "cancelled", "code", "extra", "fd", "flags"),
+        *("flights", "memory", "operation", "overlapped", "pointer", "reason", "view", "way"),
+        "wsabuf",
+    )
+
+    def __init__(self, flights: Flights, way: Way, operation: Operation) -> None:
+        ffi = flights.windows.ffi
+        # The kernel's from the call to the packet.
+        self.memory = ffi.new("NETCORE_FLIGHT *")
+        self.address = int(ffi.cast("uintptr_t", self.memory))
+        # Views of it: making them costs as much as a call.
+        self.overlapped = self.memory.overlapped
+        self.pointer = ffi.addressof(self.memory, "overlapped")
+        self.wsabuf = ffi.addressof(self.memory, "buffer")
+        self.flags = ffi.addressof(self.memory, "flags")
+        #: Whose it is.
+        self.flights = flights
+        self.way = way
+        self.fd = operation.fd
+        #: The socket that it is about, if it is about one.
+        self.attachment: Any = None
+        #: While it is in flight.
+        self.operation: Any = None
+        self.cancelled = False
+        #: Why it ends without the kernel: an error of Windows, or an exception.
+        self.code = 0
+        self.reason: OSError | None = None
+        #: Where the kernel reads or writes the bytes; what else the way keeps.
+        self.buffer: Any = None
+        self.view: memoryview | None = None
+        self.extra: Any = None
+
+
+class Way(ABC):
+    """How operations of one kind are carried out."""
+
+    #: A flight of it serves again when its operation is submitted again.
+    reusable = True
+
+    def __init__(self, flights: Flights) -> None:
+        self.flights = flights
+        self.windows = flights.windows
+        self.last_error = flights.windows.kernel32.GetLastError
+
+    def takes(self, operation: Any) -> bool:
+        """Whether it can carry out ``operation``."""
+        return True
+
+    def board(self, flight: Flight, operation: Any) -> None:  # noqa: B027  # There may be nothing.
+        """Put in what the kernel needs. Raises OSError for what cannot be started."""
+
+    @abstractmethod
+    def start(self, flight: Flight) -> int:
+        """Make the call; 0 if a packet will come, or the error of Windows. May raise OSError."""
+
+    @abstractmethod
+    def finish(self, flight: Flight, count: int) -> Any:
+        """It is done, ``count`` bytes were transferred: the result, or AGAIN. May raise OSError."""
+
+    def failed(self, flight: Flight, code: int, count: int) -> Any:
+        """It has failed with ``code``: raises the reason, or is as ``finish``."""
+        raise self.reason(flight, code)
+
+    def reason(self, flight: Flight, code: int) -> OSError:
+        """Why it has failed, as an exception."""
+        return self.flights.reason(flight, code)
+
+    def cancel(self, flight: Flight) -> None:
+        """Have the packet come soon."""
+        if is_open(flight):  # Else it is on its way, and the number may be another's.
+            handle = self.windows.ffi.cast("HANDLE", flight.fd)
+            # ERROR_NOT_FOUND: it was faster.
+            self.windows.kernel32.CancelIoEx(handle, flight.pointer)
+
+    def leave(self, flight: Flight) -> None:  # noqa: B027  # There may be nothing.
+        """Give back what ``board`` took; the kernel has nothing of it any more."""
+
+
+class Flights:
+    """Starts operations, and ends them when their packet has come. Thread-safe."""
+
+    def __init__(self, windows: Windows, port: CompletionPort) -> None:
+        self.windows, self.port = windows, port
+        self.lock = RLock()
+        #: No operation is started any more.
+        self.closing = False
+        #: Address of the memory -> what is in flight.
+        self.table: dict[int, Flight] = {}
+        #: Cancelled on a socket that is closed while a duplicate of it lives: nobody has a handle
+        #: to cancel it by.
+        self.orphans: dict[int, Flight] = {}
+        #: Done without a packet.
+        self.ended: list[Operation] = []
+
+    def submit(self, operation: Operation, way: Way, attachment: Attachment | None) -> None:
+        """Raises OSError for what cannot be started; then it is not in flight."""
+        with self.lock:
+            flight = operation.native
+            if flight.__class__ is not Flight or flight.flights is not self:
+                flight = Flight(self, way, operation)
+            elif flight.operation is operation:
+                # A signal handler has raised in between.
+                if flight.overlapped.Internal != _NOT_STARTED:
+                    return
+            elif not way.reusable:
+                flight = Flight(self, way, operation)
+            operation.native = flight
+            flight.attachment, flight.operation = attachment, operation
+            flight.cancelled, flight.code, flight.reason = False, 0, None
+            flight.overlapped.Internal, flight.overlapped.InternalHigh = _NOT_STARTED, 0
+            self.table[flight.address] = flight
+            operation.in_flight = True
+            try:
+                way.board(flight, operation)
+                if attachment is None or not self._waits(flight, attachment):
+                    self._start(flight)
+            except OSError:
+                self._land(flight)
+                raise
+
+    def _waits(self, flight: Flight, attachment: Attachment) -> bool:
+        """Whether ``flight`` has to wait for another one of its socket; then it is queued."""
+        holder = attachment.holder
+        if holder is None:
+            return False
+        if flight.operation.direction != WRITING and not isinstance(holder.operation, Connect):
+            return False
+        attachment.queue.append(flight)
+        return True
+
+    def _start(self, flight: Flight) -> None:
+        if not is_open(flight):  # The number may be another's.
+            raise _closed(flight)
+        flight.overlapped.Internal = STATUS_PENDING
+        code = flight.way.start(flight)
+        if code and code != ERROR_IO_PENDING:
+            raise flight.way.reason(flight, code)
+
+    def cancel(self, operation: Operation) -> None:
+        with self.lock:
+            flight = operation.native
+            if flight.__class__ is not Flight or flight.operation is not operation:
+                return
+            if flight.flights is not self or flight.code:
+                return
+            flight.cancelled = True
+            attachment = flight.attachment
+            if attachment is not None and flight in attachment.queue:
+                attachment.queue.remove(flight)
+                self.end(flight, _abi.ERROR_OPERATION_ABORTED)
+            elif is_open(flight) or flight.overlapped.Internal != STATUS_PENDING:
+                flight.way.cancel(flight)
+            else:
+                self._orphan(flight)
+
+    def _orphan(self, flight: Flight) -> None:
+        """End the operation of ``flight``; the kernel keeps the memory."""
+        operation = flight.operation
+        operation.error = self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
+        self.orphans[flight.address] = flight
+        _keep(flight)
+        self._remove(flight)
+        self.ended.append(operation)
+        self.port.post()
+
+    def end(self, flight: Flight, code: int = 0) -> None:
+        """Have ``flight``, which the kernel has nothing of, come out as done or with an error."""
+        flight.code = code
+        if not code:
+            flight.overlapped.InternalHigh = 0
+            flight.overlapped.Internal = STATUS_SUCCESS
+        self.port.post(OPERATION, flight.pointer)
+
+    def finish(self, address: int) -> Operation | None:
+        """The operation whose packet has come; None for what is not done or not in flight."""
+        with self.lock:
+            flight = self.table.get(address)
+            if flight is None:
+                orphan = self.orphans.pop(address, None)
+                if orphan is not None:
+                    orphan.way.leave(orphan)
+                return None
+            status = _abi.ntstatus(flight.overlapped.Internal)
+            if status in (STATUS_PENDING, _NOT_STARTED) and not flight.code:
+                return None  # An old packet, looked at once more after an exception.
+            operation = flight.operation
+            try:
+                value = self._outcome(flight, status)
+                if value is AGAIN:
+                    if self.closing or flight.cancelled:
+                        raise self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
+                    self._start(flight)
+                    return None
+                operation.value = value
+            except OSError as reason:
+                operation.error = reason
+            self._land(flight)
+            return operation  # type: ignore[no-any-return]
+
+    def _outcome(self, flight: Flight, status: int) -> Any:
+        count = int(flight.overlapped.InternalHigh)
+        if flight.reason is not None:
+            raise flight.reason
+        if flight.code:
+            return flight.way.failed(flight, flight.code, count)
+        if status >= 0:
+            return flight.way.finish(flight, count)
+        if status == STATUS_BUFFER_OVERFLOW:
+            return flight.way.failed(flight, _abi.ERROR_MORE_DATA, count)
+        code = self.windows.ntdll.RtlNtStatusToDosError(status)
+        return flight.way.failed(flight, code, count)
+
+    def _land(self, flight: Flight) -> None:
+        """It is not in flight any more, and what waited behind it is started."""
+        flight.way.leave(flight)
+        self._remove(flight)
+
+    def _remove(self, flight: Flight) -> None:
+        operation = flight.operation
+        del self.table[flight.address]
+        flight.operation = None
+        operation.in_flight = False
+        attachment = flight.attachment
+        if attachment is not None and attachment.holder is flight:
+            attachment.holder = None
+            self._go_on(attachment)
+
+    def _go_on(self, attachment: Attachment) -> None:
+        """Start what has waited on a socket, until something has to wait again."""
+        queue, attachment.queue = attachment.queue, deque()
+        for flight in queue:
+            if self._waits(flight, attachment):
+                continue
+            try:
+                self._start(flight)
+            except OSError as reason:
+                flight.reason = reason
+                self.end(flight)
+
+    def reason(self, flight: Flight, code: int) -> OSError:
+        """Why ``flight`` has failed, as an exception."""
+        if code in ENDED:
+            if flight.cancelled or self.closing:
+                return OperationCancelled()
+            if not is_open(flight):
+                return _closed(flight)
+        return error(*self.windows.ffi.getwinerror(code))
+
+    # -- the end of all
+
+    def cancel_all(self) -> None:
+        with self.lock:
+            self.closing = True
+            for flight in list(self.table.values()):
+                self.cancel(flight.operation)
+
+    def abandon(self) -> None:
+        """What is still in flight is never freed."""
+        with self.lock:
+            for flight in self.table.values():
+                _keep(flight)
+                flight.operation.in_flight = False
+            kept = {**self.table, **self.orphans}
+            if kept:
+                _leaked.append(kept)
+            self.table, self.orphans = {}, {}
+
+
+def _closed(flight: Flight) -> OSError:
+    return OSError(errno.EBADF, f"closed while it was pending: {flight.operation!r}")
+
+
+def _keep(flight: Flight) -> None:
+    """The buffer stays pinned; the operation can be submitted again."""
+    operation = flight.operation
+    flight.view, operation._view = operation._view, None
+    operation.native = None
+
+
+def is_open(flight: Flight) -> bool:
+    """Whether the socket or the file still has the number that it had at the start; what is only a
+    number cannot tell.
+    """
+    file = flight.operation.subject
+    if not hasattr(file, "fileno"):
+        return True
+    try:
+        return bool(file.fileno() == flight.fd)
+    except (OSError, ValueError):  # A closed file.
+        return False

@@ -1,0 +1,158 @@
+"""What is kept of a descriptor that operations work on."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+from weakref import ref
+
+from netcore._registry import number_of
+from netcore.contract import EDGE, EVENT_READ, EVENT_WRITE, ONESHOT
+from netcore.operations import READING, WRITING, Operation, Poll, Recv, SendAll
+
+
+class Channel:
+    """The queues of a descriptor, and what is known of it.
+
+    ``readable`` and ``writable`` mean: an attempt may work. They are cleared when one does not, and
+    set by the kernel's word.
+    """
+
+    __slots__ = (
+        *("eager", "exact", "fd", "file", "last_recv", "last_send", "owner", "polls"),
+        *("readable", "reader", "readers", "recv", "reset", "theirs", "told"),
+        *("writable", "writer", "writers"),
+    )
+
+    def __init__(self, owner: Any, fd: int, file: Any, theirs: int, eager: bool) -> None:
+        #: Who made it, or False if it has forgotten it.
+        self.owner = owner
+        self.fd = fd
+        #: The object that it belongs to: a number can belong to another one tomorrow. None for a
+        #: bare number, of which nobody can tell.
+        self.file: ref[Any] | None = None
+        if not isinstance(file, int):
+            try:
+                self.file = ref(file)
+            except TypeError:
+                pass  # It takes no weak references: as a number.
+        # Whose turn it is, and who comes after: mostly there is but one.
+        self.reader: Operation | None = None
+        self.readers: deque[Operation] = deque()
+        self.writer: Operation | None = None
+        self.writers: deque[Operation] = deque()
+        #: Those are in no order.
+        self.polls: list[Poll] = []
+        self.readable = False  # Readiness first: a blind recv costs a system call.
+        self.writable = True
+        #: A read that gave less than was asked for does not mean that there is no more.
+        self.eager = eager
+        #: The connection was reset. Linux says so once, and then that the stream has ended.
+        self.reset: OSError | None = None
+        #: The interest of the kernel.
+        self.told = theirs
+        #: The interest of the user, who has registered it beside.
+        self.theirs = theirs
+        # For the hot paths, on streams that the kernel watches edge-triggered:
+        #: The head of the queue if it is a Recv and there is nothing else to be done when the
+        #: kernel says "readable".
+        self.recv: Recv | None = None
+        #: What came out last, and nothing has happened since: the queue is empty; the stream is not
+        #: readable and the kernel will tell; it is writable. So it can be queued again at once.
+        self.last_recv: Recv | None = None
+        self.last_send: SendAll | None = None
+        #: The kernel is told of no more than is waited for.
+        self.exact = self.file is None
+
+    def is_of(self, file: Any) -> bool:
+        """Whether it belongs to ``file``, or to another object for the same open file."""
+        if self.file is None or isinstance(file, int):
+            # A bare number may be the same file as the last time, if nobody knows better.
+            return not self.is_idle() and not self.is_closed()
+        mine = self.file()
+        return mine is file or (mine is not None and number_of(mine) == self.fd)
+
+    def is_closed(self) -> bool:
+        """Whether its object was closed; a bare number cannot tell."""
+        if self.file is None:
+            return False
+        mine = self.file()
+        return mine is None or number_of(mine) != self.fd
+
+    def is_idle(self) -> bool:
+        return self.reader is None and self.writer is None and not self.polls
+
+    def leave_hot_paths(self) -> None:
+        """Something unusual is about to happen: look at it with care."""
+        self.recv = self.last_recv = self.last_send = None
+
+    def is_hot(self, operation: Operation) -> bool:
+        """Whether the hot paths may be taken for ``operation``, from what is always so."""
+        edge = self.told & EDGE and self.told & EVENT_READ and not self.theirs and not self.polls
+        return bool(edge and operation._direct and operation._timeout is None)
+
+    def append(self, operation: Operation) -> bool:
+        """Queue ``operation``; whether it is its turn."""
+        if operation.direction == READING:
+            self.recv = self.last_recv = None
+            if self.reader is not None:
+                self.readers.append(operation)
+                return False
+            self.reader = operation
+        elif operation.direction == WRITING:
+            self.last_send = None
+            if self.writer is not None:
+                self.writers.append(operation)
+                return False
+            self.writer = operation
+        elif isinstance(operation, Poll):
+            self.leave_hot_paths()
+            self.polls.append(operation)
+        return True
+
+    def remove(self, operation: Operation) -> bool:
+        """Take ``operation`` out; False if it is not there."""
+        self.leave_hot_paths()
+        if operation is self.reader:
+            self.reader = self.readers.popleft() if self.readers else None
+        elif operation is self.writer:
+            self.writer = self.writers.popleft() if self.writers else None
+        else:
+            for queue in (self.readers, self.writers, self.polls):
+                if operation in queue:
+                    queue.remove(operation)  # type: ignore[arg-type]  # It is in there.
+                    return True
+            return False
+        return True
+
+    def clear(self) -> None:
+        """Forget what is queued, and who made it."""
+        self.owner = False
+        self.recv = self.last_recv = self.last_send = None
+        self.reader = self.writer = None
+        self.readers.clear()
+        self.writers.clear()
+        self.polls.clear()
+
+    def pending(self) -> list[Operation]:
+        """All that are queued."""
+        heads = [operation for operation in (self.reader, self.writer) if operation is not None]
+        return [*heads, *self.readers, *self.writers, *self.polls]
+
+    def wanted(self, edge: int) -> int:
+        """The interest that the kernel should be told of; ``edge`` are the bits of one that is
+        edge-triggered, besides READ and WRITE, and 0 where there is none.
+
+        Such an interest stays for good and only grows, unless the user has another one.
+        """
+        ours = EVENT_READ if self.reader is not None else 0
+        if self.writer is not None:
+            ours |= EVENT_WRITE
+        for poll in self.polls:
+            ours |= poll.events
+        if edge and not self.exact and (not self.theirs or self.theirs & EDGE):
+            if ours & EVENT_READ and not self.eager:
+                ours |= edge
+            interest = self.theirs | ours | (self.told if self.told & EDGE else 0)
+            return (interest | EDGE) & ~ONESHOT if interest else 0
+        return (self.theirs | ours) & ~ONESHOT

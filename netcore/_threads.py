@@ -1,0 +1,17 @@
+"""Whether there is anybody to lock out, and how a lock is given back."""
+
+from __future__ import annotations
+
+from _thread import _count
+from typing import Any
+
+#: How many threads there are beside the main one, of those that Python has started.
+other_threads = _count
+
+
+def give_back(lock: Any) -> None:
+    """Release ``lock``, which a signal handler may have kept us from acquiring."""
+    try:
+        lock.release()
+    except RuntimeError:
+        pass  # It raised while acquire() waited: that is what the caller is to see.
