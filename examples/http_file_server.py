@@ -22,7 +22,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
-from http_responses import MAX_HEAD, Response, answer
+from http_responses import Response, answer, take_head
 
 import netcore
 from netcore import EVENT_READ, EVENT_WRITE
@@ -68,22 +68,13 @@ def converse(sock: socket.socket, root: str) -> Steps[None]:
 
 
 def next_head(sock: socket.socket, received: bytearray) -> Steps[bytes | None]:
-    """The next request without its empty line, taken from ``received``; None at the end.
-
-    More than MAX_HEAD bytes for what is too long.
-    """
-    while True:
-        while received.startswith(b"\r\n"):  # RFC 9112, 2.2: ignored before a request.
-            del received[:2]
-        end = received.find(b"\r\n\r\n")
-        if end >= 0 or len(received) > MAX_HEAD + 4:
-            head = bytes(received[:end] if end >= 0 else received)
-            del received[: len(head) + 4]
-            return head
+    """The next request, taken from ``received`` as far as it came already; None at the end."""
+    while (head := take_head(received)) is None:
         data = yield from receive(sock)
         if not data:
             return None
         received += data
+    return head
 
 
 def receive(sock: socket.socket) -> Steps[bytes]:

@@ -80,6 +80,20 @@ def _refusal(request: Request, status: int, **headers: str) -> Response:
 # -- the request
 
 
+def take_head(received: bytearray) -> bytes | None:
+    """Take the next request, without its empty line, out of ``received``; None if it is not all
+    there. What is too long comes as more than MAX_HEAD bytes.
+    """
+    while received.startswith(b"\r\n"):  # RFC 9112, 2.2: ignored before a request.
+        del received[:2]
+    end = received.find(b"\r\n\r\n")
+    if end < 0 and len(received) <= MAX_HEAD + 4:
+        return None
+    head = bytes(received[:end] if end >= 0 else received)
+    del received[: len(head) + 4]
+    return head
+
+
 def parse(head: bytes) -> Request:
     """The request in ``head``. Raises Refused."""
     if len(head) > MAX_HEAD:
