@@ -4,13 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/ready
 
-.PHONY: demo test check types lint docs conformance bench wheel test-pypy test-windows bench-windows clean
+.PHONY: demo test mutants check types lint docs conformance bench bench-echo wheel test-pypy test-windows bench-windows clean
 
-demo: $(READY)  ## the backend table, then a file server on every backend, checked byte by byte
+demo: $(READY)  ## file servers, a proxy and an echo server on every backend, checked byte by byte
 	$(BIN)/python examples/demo.py
 
-test: $(READY) check  ## every test, the types for three platforms, lint, the generated docs
-	$(BIN)/python -m pytest -n 2 -q -rs
+test: $(READY) check  ## every test but `make mutants`, the types, lint, the generated docs
+	$(BIN)/python -m pytest -n 2 -q -rs --ignore tests/test_mutants.py
+
+mutants: $(READY)  ## netcore broken in fifty ways: each fails the rule that names its fault
+	$(BIN)/python -m pytest -n 2 -q tests/test_mutants.py
 
 check: types lint docs
 
@@ -29,6 +32,9 @@ conformance: $(READY)  ## make conformance BACKEND=poll
 
 bench: $(READY)  ## the figures of the README, as a table, as JSON and as a plot
 	$(BIN)/python bench/selectors_bench.py --json bench/results.json --plot docs/bench.svg
+
+bench-echo: $(READY)  ## an echo server on netcore, on the raw epoll, on asyncio, uvloop and trio
+	$(BIN)/python bench/echo_bench.py --syscalls --json bench/results-echo.json
 
 wheel: $(READY)  ## build it, then hold what it installed to the rules, the sources out of sight
 	PYTHON=$(BIN)/python ci/wheel.sh

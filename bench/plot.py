@@ -1,4 +1,4 @@
-"""Draws what selectors_bench.py measured.
+"""Draws what selectors_bench.py and echo_bench.py measured.
 
 ``python bench/plot.py RESULTS.json [...] PICTURE.svg``
 """
@@ -62,6 +62,32 @@ def _draw_changes(axes: Any, cases: list[Record]) -> None:
     axes.set_title("register, modify, unregister", fontsize=10)
     axes.set_ylabel("time / stdlib EpollSelector")
     _finish(axes)
+
+
+def draw_echoes(report: Record, path: str) -> None:
+    """Processor time per echo in floors: a panel for each size, a group for each number of
+    connections.
+    """
+    sizes = sorted({case["size"] for case in report["cases"]})
+    figure, panels = plt.subplots(len(sizes), 1, figsize=(9.2, 3.2 * len(sizes)), squeeze=False)
+    for axes, size in zip(panels[:, 0], sizes):
+        cases = [case for case in report["cases"] if case["size"] == size]
+        names = [name for name in cases[0]["ratios"] if name not in ("floor", "again")]
+        for number, name in enumerate(names):
+            places = [
+                group + (number - len(names) / 2) * 0.8 / len(names) for group in range(len(cases))
+            ]
+            heights = [case["ratios"][name][1] for case in cases]
+            axes.bar(places, heights, 0.75 / len(names), label=name, align="edge")
+        axes.axhline(1, color=TEXT, linewidth=0.8, linestyle="--")
+        axes.set_xticks(range(len(cases)), [f"{c['connections']} connections" for c in cases])
+        axes.set_title(f"TCP echo of {size:,} bytes", fontsize=10)
+        axes.set_ylabel("processor time / raw epoll loop")
+        _finish(axes)
+    figure.tight_layout()
+    metadata = {"Date": None} if path.endswith(".svg") else None
+    figure.savefig(path, facecolor="white", dpi=150, metadata=metadata)
+    plt.close(figure)
 
 
 def _bars(

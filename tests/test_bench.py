@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import select
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +15,15 @@ import pytest
 
 BENCH = Path(__file__).resolve().parent.parent / "bench" / "selectors_bench.py"
 TINY = ["--quick", "--rounds", "2", "--block", "0.00001", "--most", "120"]
+
+ECHO_BENCH = BENCH.with_name("echo_bench.py")
+# The name of each server, and what it needs.
+SERVERS = {
+    **dict.fromkeys(["floor", "again", "selectors", "asyncio", "asyncio-streams"], "socket"),
+    **dict.fromkeys(["readiness", "completion", "completion-fresh"], "netcore"),
+    "uvloop": "uvloop",
+    "trio": "trio",
+}
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(select, "epoll"), reason="select.epoll is needed"),
@@ -66,3 +77,58 @@ def test_a_target_says_which_ratio_it_limits(report):
     for case, target in targets:
         median = case["ratios"][target["ratio"]][1]
         assert target["reached"] == (median <= target["limit"])
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_every_server_echoes(name):
+    """Short and long messages on two connections, in turn; it ends with the last of them."""
+    if importlib.util.find_spec(SERVERS[name]) is None:
+        pytest.skip(f"{SERVERS[name]} is not installed")
+    command = [sys.executable, str(BENCH.with_name("echo_servers.py")), name, "2"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            port = int(server.stdout.readline())
+            socks = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(2)]
+            for message in (b"short", b"long" * 10_000, b"short again"):
+                for sock in socks:
+                    sock.sendall(message)
+                for sock in socks:
+                    assert _receive(sock, len(message)) == message
+            for sock in socks:
+                sock.close()
+            assert server.wait(10) == 0
+        finally:
+            server.kill()
+
+
+def _receive(sock, size):
+    parts = bytearray()
+    while len(parts) < size and (part := sock.recv(size - len(parts))):
+        parts += part
+    return bytes(parts)
+
+
+@pytest.mark.parametrize("load", ["compiled", "in Python"])
+def test_the_echo_report(load, tmp_path):
+    """Times, ratios and the noise of every server, with either generator of load."""
+    path = tmp_path / "report.json"
+    tiny = ["--rounds", "2", "--seconds", "0.02", "--slice", "0.01", "--connections", "3"]
+    only = ["--only", "floor,again,readiness", "--sizes", "64,16384", "--json", str(path)]
+    environment = {**os.environ, **({} if load == "compiled" else {"PATH": ""})}
+    done = subprocess.run(
+        [sys.executable, str(ECHO_BENCH), *tiny, *only],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        env=environment,
+    )
+    assert done.returncode == 0, done.stderr
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert [(case["connections"], case["size"]) for case in report["cases"]] == [
+        (3, 64),
+        (3, 16384),
+    ]
+    for case in report["cases"]:
+        assert case["ratios"]["floor"] == [1, 1, 1]
+        assert case["nanoseconds_per_echo"].keys() == {"floor", "again", "readiness"}
+        assert all(rate > 0 for rate in case["echoes_per_second"].values())
