@@ -5,7 +5,8 @@
 #   ci/windows/test.sh [3.N...]        default: the host's minor version, and 3.13
 #
 # The wheel is what is tested.  pytest-timeout can only end the process on Windows: with -n that is
-# one "worker crashed", and the rest goes on.
+# one "worker crashed", and the rest goes on.  A run in which Wine's server died, by an assertion of
+# its own, is printed as such and done once more: no program of Windows can end its kernel.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -26,21 +27,32 @@ if ! python3 -c 'import test.test_selectors' 2>/dev/null; then
 fi
 
 # From an empty folder: nothing of the checkout is imported but the tests themselves.
+export WINPY_TIMEOUT=600  # seconds, of each run: mostly it takes less than two minutes
+server_died=125  # winpy.py
+run() {  # MINOR ARGUMENTS...
+    minor=$1
+    shift
+    set -- "$here/run.sh" "-$minor" -m pytest -p no:cacheprovider -q -rs -n 2 --timeout 120 "$@"
+    "$@" && return
+    [ $? -eq $server_died ] || return 1
+    echo "test.sh: once more, because Wine's server died"
+    "$@"
+}
+
 elsewhere=$(mktemp -d)
 trap 'rm -rf "$elsewhere"' EXIT
 cd "$elsewhere"
 failed=
 for minor in "$@"; do
-    pytest="$here/run.sh -$minor -m pytest -p no:cacheprovider -q -rs -n 2 --timeout 120"
     python3 "$here/make_python.py" --tests "$minor" >&2
     echo "== Windows Python $minor: the conformance suite"
-    $pytest --netcore-report --pyargs netcore.conformance || failed="$failed $minor:conformance"
+    run "$minor" --netcore-report --pyargs netcore.conformance || failed="$failed $minor:conformance"
     echo "== Windows Python $minor: CPython's tests of selectors and asyncio, and our own"
     tests=
     for name in stdlib asyncio abi drivers churn iocp iocp_operations completion_examples docs; do
         tests="$tests $root/tests/test_$name.py"
     done
-    $pytest -c "$root/pyproject.toml" --rootdir "$root" $tests || failed="$failed $minor:tests"
+    run "$minor" -c "$root/pyproject.toml" --rootdir "$root" $tests || failed="$failed $minor:tests"
 done
 
 # Somebody else may be using the same Wine; else nothing of it may be left.

@@ -6,8 +6,9 @@
 Standard streams may be pipes, files, terminals or closed.  Exit codes come back modulo 256, as
 Wine gives them; 128+n when a signal ended the program.  SIGINT is a Ctrl-C to the program.  Unix
 paths serve as arguments (drive Z: is /) and in PYTHONPATH.  WINPY_TIMEOUT=SECONDS ends the
-program, with exit code 124.  Several may run at once; the last one out stops the wineserver and
-whatever still runs in it.  make_python.py assembles the Pythons.
+program, with exit code 124.  If the wineserver dies, which is the kernel to Wine's programs, they
+are ended with exit code 125, and its last words are printed.  Several may run at once; the last
+one out stops the wineserver and whatever still runs in it.  make_python.py assembles the Pythons.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import stat
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,6 +31,9 @@ CACHE = Path(__file__).resolve().parents[2] / ".cache" / "windows"
 PREFIX = CACHE / "prefix"
 HOST_MINOR = f"{sys.version_info[0]}.{sys.version_info[1]}"
 TIMED_OUT = 124  # as timeout(1)
+SERVER_DIED = 125
+SERVER_LOG = PREFIX / "wineserver.log"
+LOOK = 2.0  # every so many seconds, whether the wineserver lives
 
 
 def python_folder(minor: str) -> Path:
@@ -64,6 +69,28 @@ def quietly(*command: str, timeout: float = 120) -> int:
     return done.returncode
 
 
+def server_lives() -> bool:
+    return quietly("wineserver", "-k0") == 0
+
+
+def start_server() -> None:
+    """What it says is kept in a file: mostly nothing, the assertion that failed if it dies."""
+    null = subprocess.DEVNULL
+    with open(SERVER_LOG, "w") as log:
+        command = ("wineserver", "-p")
+        subprocess.run(command, env=environment(), stdin=null, stdout=null, stderr=log, timeout=120)
+
+
+def end_orphans() -> None:
+    """End what a wineserver has left that died: waiting for its answer, they do so for ever."""
+    prefix = f"\0WINEPREFIX={PREFIX}\0".encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # It is gone, or is none of ours.
+            program = (process / "exe").resolve().name
+            if program.startswith("wine") and prefix in (process / "environ").read_bytes():
+                os.kill(int(process.name), signal.SIGKILL)
+
+
 @contextlib.contextmanager
 def wine_running() -> Iterator[None]:
     """Wine's server and services run while inside; whoever leaves last stops them.
@@ -76,8 +103,9 @@ def wine_running() -> Iterator[None]:
         try:
             with starting:
                 fcntl.flock(starting, fcntl.LOCK_EX)
-                if quietly("wineserver", "-k0"):  # nobody there
-                    quietly("wineserver", "-p")
+                if not server_lives():
+                    end_orphans()
+                    start_server()
                     quietly("wine", "cmd", "/c", "exit")
             yield
         finally:
@@ -91,6 +119,7 @@ def stop_wine() -> None:
     for option in ("-k", "-w"):
         with contextlib.suppress(subprocess.TimeoutExpired):
             quietly("wineserver", option, timeout=20)
+    end_orphans()
 
 
 def relay(source: int, target: int) -> threading.Thread:
@@ -158,6 +187,26 @@ def start(command: list[str]) -> tuple[subprocess.Popen[bytes], list[threading.T
     return program, carriers
 
 
+def wait_for(program: subprocess.Popen[bytes], timeout: float | None) -> int:
+    """Its exit code; TIMED_OUT or SERVER_DIED if it was killed."""
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        try:
+            return program.wait(LOOK)
+        except subprocess.TimeoutExpired:
+            if deadline is not None and time.monotonic() > deadline:
+                code = TIMED_OUT
+                break
+            if not server_lives() and program.poll() is None:
+                words = SERVER_LOG.read_text(errors="replace").strip() or "it said nothing"
+                print(f"winpy: the wineserver has died: {words}", file=sys.stderr)
+                code = SERVER_DIED
+                break
+    program.kill()
+    program.wait()
+    return code
+
+
 def run(command: list[str], timeout: float | None) -> int:
     """The exit code of the program, its output delivered and Wine stopped if nobody needs it."""
 
@@ -169,12 +218,7 @@ def run(command: list[str], timeout: float | None) -> int:
         program, carriers = start(command)
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, pass_on)
-        try:
-            code = program.wait(timeout)
-        except subprocess.TimeoutExpired:
-            program.kill()
-            program.wait()
-            code = TIMED_OUT
+        code = wait_for(program, timeout)
         for carrier in carriers:
             carrier.join(2)  # longer only when an orphan of the program holds the pipe
     for carrier in carriers:
