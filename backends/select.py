@@ -9,6 +9,7 @@ import socket
 import sys
 
 from netcore._descriptors import refuse_files
+from netcore._sockets import is_connected
 from netcore._turns import Turns
 from netcore.contract import (
     CLOSED,
@@ -142,10 +143,6 @@ def _check_socket(fd: int) -> None:
 def _is_connected(fd: int) -> bool:
     sock = socket.socket(fileno=fd)
     try:
-        sock.getpeername()
-    except OSError:
-        return False
-    else:
-        return True
+        return is_connected(sock)
     finally:
         sock.detach()

@@ -9,8 +9,9 @@ from threading import RLock
 from typing import NoReturn, SupportsIndex, TypeVar
 
 from netcore._emulation import CompletionOverReadiness
-from netcore._registration import Registration, _nothing
+from netcore._registration import Registration
 from netcore._registry import is_stale
+from netcore._tables import nothing
 from netcore._waker import NativeWaker, Waker, new_waker
 from netcore.contract import EVENT_READ, ReadinessBackend
 
@@ -25,6 +26,7 @@ class Attached(Registration):
     _batch: int | None  # How much the backend is asked for at once.
     _driver: CompletionOverReadiness | None  # Carries out operations, once there were any.
     _disposed = False
+    _masks: dict[int, int]  # What events_of() said before.
     _woken: bool  # wakeup() was called, and no wait has ended for it yet.
 
     # -- waking
@@ -102,6 +104,13 @@ class Attached(Registration):
         self._backend, self._watch, self._wait, self._interest = native, watch, wait, interest
         self._raw = raw is not None
 
+    def _events_of(self, mask: int) -> int:
+        """The backend's, remembered."""
+        try:
+            return self._masks[mask]
+        except KeyError:
+            return self._masks.setdefault(mask, self._make.events_of(mask))
+
     @property
     def _native(self) -> ReadinessBackend:
         """The backend of the kernel interface."""
@@ -113,7 +122,9 @@ class Attached(Registration):
             self._check_open()
             self._leave_parent()
             if self._driver is None:
-                driver = CompletionOverReadiness(self._backend, self._interest_of, self._lock)
+                driver = CompletionOverReadiness(
+                    self._backend, self._interest_of, self._events_of, self._lock
+                )
                 self._attach(driver)
                 self._driver = driver
                 if self._batch:
@@ -149,6 +160,7 @@ class Attached(Registration):
             if self._driver:
                 self._driver.move(fresh)
             self._attach(self._driver or fresh)
+            self._fired.clear()
         except BaseException:
             if self._native is not fresh:
                 fresh.close()
@@ -170,6 +182,7 @@ class Attached(Registration):
                 return
             self._closed = True
             self._fd_to_key.clear()
+            self._fired.clear()
             self._raw, self._wait, self._watch = False, _raise_closed, _raise_closed
             self._driver = None
             if self._waiting:
@@ -187,7 +200,7 @@ class Attached(Registration):
                     self._backend.close()
                 self._waker.close()
                 # The rows hold keys, and these what the user gave.
-                self._readable = self._writable = defaultdict(_nothing)
+                self._readable = self._writable = defaultdict(nothing)
 
     def _check_open(self) -> None:
         if self._closed:

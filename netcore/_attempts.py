@@ -12,15 +12,13 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from netcore._operation import Operation, closed_meanwhile
 from netcore._registry import number_of
+from netcore._sockets import bind_to_any, is_connected, is_stream
 from netcore.contract import Backend
 from netcore.operations import (
-    RECEIVES,
-    RECEIVES_INTO,
-    SENDS,
     Accept,
     Connect,
-    Operation,
     Read,
     Recv,
     RecvFrom,
@@ -38,16 +36,8 @@ from netcore.operations import (
 _ITS_OWN: Final = {
     getattr(errno, name)
     for name in (
-        *(
-            "ECONNABORTED",
-            "ECONNRESET",
-            "ENOTCONN",
-            "ENETDOWN",
-            "EPROTO",
-            "ENOPROTOOPT",
-            "EHOSTDOWN",
-        ),
-        *("ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH"),
+        *("ECONNABORTED", "ECONNRESET", "ENOTCONN", "ENETDOWN", "EPROTO", "ENOPROTOOPT"),
+        *("EHOSTDOWN", "ENONET", "EHOSTUNREACH", "EOPNOTSUPP", "ENETUNREACH"),
     )
     if hasattr(errno, name)
 }
@@ -55,7 +45,6 @@ _BROKEN_AT_ONCE: Final = 1000  # More is no accident.
 _IN_PROGRESS: Final = {errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EALREADY, errno.EINTR}
 _CHUNK: Final = 1 << 20  # Of a file, at a time: other sockets want their turn, too.
 _LONGEST_DATAGRAM: Final = 65536
-_WSAEINVAL: Final = 10022
 
 
 def prepare(operation: Operation, backend: type[Backend]) -> None:
@@ -68,20 +57,11 @@ def prepare(operation: Operation, backend: type[Backend]) -> None:
                 break
     if kind not in _WAYS or (backend.sockets_only and not operation.on_socket):
         raise ValueError(f"the {backend.name} backend cannot carry out {operation!r}")
-    call, method, direct = _WAYS[kind]
+    call, method = _WAYS[kind]
     if method and is_stream(operation.subject):
-        operation._call, operation._direct = getattr(operation.subject, method), direct
+        operation._call, operation._direct = getattr(operation.subject, method), True
     else:
-        operation._call, operation._direct = call, 0
-
-
-# As socket.type, which looks for the name of the number each time.
-_type_of = socket.SocketType.type.__get__
-
-
-def is_stream(sock: socket.socket) -> bool:
-    """Whether ``sock`` carries bytes and not messages."""
-    return bool(_type_of(sock) == socket.SOCK_STREAM)
+        operation._call, operation._direct = call, False
 
 
 # -- receiving
@@ -130,25 +110,13 @@ def _whole_datagram(sock: socket.socket) -> tuple[bytes, Any]:
         try:
             return sock.recvfrom(_LONGEST_DATAGRAM)
         except ConnectionResetError:
-            if _is_connected(sock):
+            if is_connected(sock):
                 raise
             # Somebody to whom we sent before is not there: not a matter of this socket.
         except OSError as error:
-            if error.errno != _WSAEINVAL:
+            # WSAEINVAL: it is not bound.
+            if error.errno != errno.EINVAL or not bind_to_any(sock):
                 raise
-            sock.bind(_wildcard(sock))  # Unix takes an unbound one.
-
-
-def _is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-def _wildcard(sock: socket.socket) -> tuple[str, int]:
-    return ("::" if sock.family == socket.AF_INET6 else "0.0.0.0", 0)
 
 
 # -- sending
@@ -168,28 +136,21 @@ def _send_to(op: SendTo) -> int:
     return op.sock.sendto(op._argument, op.address)
 
 
-def send_rest(op: SendAll, sent: int) -> None:
-    """``sent`` bytes more are sent, and some are left."""
+def what_is_left(op: SendAll) -> memoryview:
+    """What is still to be sent of the buffer."""
     if op._view is None:
-        op._view = op._argument = memoryview(op.buffer)
-    op._sent += sent
-    op._left -= sent
-    op._argument = op._argument[sent:]
+        op._view = memoryview(op.buffer)
+    return op._view[op._sent :]
 
 
 def _send_file(op: SendFile) -> int:
-    total = _length(op)
+    total = op._length()
     while op._sent < total:
         sent = _send_chunk(op, op.offset + op._sent, min(total - op._sent, _CHUNK))
         if not sent:
             break  # The file has become shorter.
         op._sent += sent
     return op._sent
-
-
-def _length(op: SendFile) -> int:
-    size = max(os.fstat(op.file.fileno()).st_size - op.offset, 0)
-    return size if op.count is None else min(op.count, size)
 
 
 if sys.platform != "win32" and hasattr(os, "sendfile"):
@@ -212,18 +173,17 @@ else:
 
 
 def _accept(op: Accept) -> tuple[socket.socket, Any]:
-    for left in reversed(range(_BROKEN_AT_ONCE)):
+    broken = 0
+    while True:
         try:
             sock, address = op.sock.accept()
-        except BlockingIOError:
-            raise
         except OSError as error:
-            if error.errno not in _ITS_OWN or not left:
+            broken += 1
+            if error.errno not in _ITS_OWN or broken == _BROKEN_AT_ONCE:
                 raise
         else:
             sock.setblocking(False)
             return sock, address
-    raise AssertionError
 
 
 def _connect(op: Connect) -> None:
@@ -238,7 +198,7 @@ def _connect(op: Connect) -> None:
             raise BlockingIOError(code, os.strerror(code))
     else:
         code = op.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-        if not code and not _is_connected(op.sock):
+        if not code and not is_connected(op.sock):
             raise BlockingIOError(errno.EAGAIN, "still connecting")
     if code:
         raise OSError(code, f"{os.strerror(code)}: {op.address!r}")
@@ -258,22 +218,22 @@ def _write(op: Write) -> int:
 def _open_number(op: Operation) -> int:
     """The descriptor of ``op``, which must not have become somebody else's."""
     if number_of(op.subject) != op.fd:
-        raise OSError(errno.EBADF, f"closed while it was pending: {op!r}")
+        raise closed_meanwhile(op)
     return op.fd
 
 
 # What is called; and the method of the socket that is all there is to it on a stream.
-_WAYS: Final[dict[type[Operation], tuple[Callable[[Any], Any], str, int]]] = {
-    Recv: (_recv, "recv", RECEIVES),
-    RecvInto: (_recv_into, "recv_into", RECEIVES_INTO),
-    RecvFrom: (_recv_from, "", 0),
-    RecvFromInto: (_recv_from_into, "", 0),
-    Send: (_send, "send", SENDS),
-    SendAll: (_send_all, "send", SENDS),
-    SendTo: (_send_to, "", 0),
-    SendFile: (_send_file, "", 0),
-    Accept: (_accept, "", 0),
-    Connect: (_connect, "", 0),
-    Read: (_read, "", 0),
-    Write: (_write, "", 0),
+_WAYS: Final[dict[type[Operation], tuple[Callable[[Any], Any], str]]] = {
+    Recv: (_recv, "recv"),
+    RecvInto: (_recv_into, "recv_into"),
+    RecvFrom: (_recv_from, ""),
+    RecvFromInto: (_recv_from_into, ""),
+    Send: (_send, "send"),
+    SendAll: (_send_all, "send"),
+    SendTo: (_send_to, ""),
+    SendFile: (_send_file, ""),
+    Accept: (_accept, ""),
+    Connect: (_connect, ""),
+    Read: (_read, ""),
+    Write: (_write, ""),
 }

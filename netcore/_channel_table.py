@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from netcore._channels import Channel
+from netcore._operation import NOWHERE, Nowhere
 from netcore.contract import EDGE, EVENT_HANGUP, EVENT_PRIORITY, ReadinessBackend
 
 _EARLY_ENDS = EVENT_HANGUP | EVENT_PRIORITY
@@ -21,6 +23,9 @@ class Channels:
 
     def __init__(self, native: ReadinessBackend, interest_of: Callable[[int], int]) -> None:
         self.by_fd: dict[int, Channel] = {}
+        #: The same for the hot path, with NOWHERE where there is none; a list, which is faster and
+        #: may be too short, where descriptors are small numbers.
+        self.table: Any = [] if native.dense else defaultdict(_nowhere)
         #: True: it is to be told in any case, to say once more what holds.
         self.dirty: dict[Channel, bool] = {}
         self.interest_of = interest_of
@@ -42,9 +47,14 @@ class Channels:
         # Nor does it on a Unix socket, where a read stops at a message that carries descriptors.
         plain = self.edge & _EARLY_ENDS == _EARLY_ENDS and _family(file) in _PLAIN
         eager = bool(self.edge) and not plain
-        channel = self.by_fd[fd] = Channel(owner, fd, file, theirs, eager)
+        if self.native.dense and fd >= len(self.table):
+            self.table.extend([NOWHERE] * (2 * fd + 64 - len(self.table)))
+        channel = Channel(owner, fd, file, theirs, eager)
         if theirs & EDGE:
             channel.readable = True  # Perhaps: the edge may have been told already.
+        # Nothing is called in between: a signal handler might raise.
+        self.by_fd[fd] = channel
+        self.table[fd] = channel
         return channel
 
     def tell(self, channel: Channel, afresh: bool) -> None:
@@ -60,8 +70,9 @@ class Channels:
     def forget(self, channel: Channel) -> None:
         """Drop ``channel``, and leave the kernel with what the user has registered."""
         self.by_fd.pop(channel.fd, None)
+        self.table[channel.fd] = NOWHERE
         self.dirty.pop(channel, None)
-        channel.owner = False
+        channel.clear()
         try:
             self.native.watch(channel.fd, channel.told, 0)
             if channel.theirs:
@@ -73,7 +84,12 @@ class Channels:
         for channel in self.by_fd.values():
             channel.clear()
         self.by_fd.clear()
+        self.table.clear()
         self.dirty.clear()
+
+
+def _nowhere() -> Nowhere:
+    return NOWHERE
 
 
 def _family(file: Any) -> Any:

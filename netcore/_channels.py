@@ -19,8 +19,8 @@ class Channel:
     """
 
     __slots__ = (
-        *("eager", "exact", "fd", "file", "last_recv", "last_send", "owner", "polls"),
-        *("readable", "reader", "readers", "recv", "reset", "theirs", "told"),
+        *("eager", "exact", "fd", "file", "hot_recv", "hot_send", "owner", "polls"),
+        *("readable", "reader", "readers", "reset", "theirs", "told"),
         *("writable", "writer", "writers"),
     )
 
@@ -53,14 +53,12 @@ class Channel:
         self.told = theirs
         #: The interest of the user, who has registered it beside.
         self.theirs = theirs
-        # For the hot paths, on streams that the kernel watches edge-triggered:
-        #: The head of the queue if it is a Recv and there is nothing else to be done when the
-        #: kernel says "readable".
-        self.recv: Recv | None = None
-        #: What came out last, and nothing has happened since: the queue is empty; the stream is not
-        #: readable and the kernel will tell; it is writable. So it can be queued again at once.
-        self.last_recv: Recv | None = None
-        self.last_send: SendAll | None = None
+        # For the hot paths, on streams that the kernel watches edge-triggered: the operation that
+        # is submitted again and again. Nothing else is queued in its direction then.
+        #: The stream is not readable, and the kernel will tell. It is pending if the owner has it.
+        self.hot_recv: Recv | None = None
+        #: The stream is writable. It is not pending: ``submit`` attempts it.
+        self.hot_send: SendAll | None = None
         #: The kernel is told of no more than is waited for.
         self.exact = self.file is None
 
@@ -80,11 +78,17 @@ class Channel:
         return mine is None or number_of(mine) != self.fd
 
     def is_idle(self) -> bool:
+        hot = self.hot_recv
+        if hot is not None and hot._owner is self.owner:
+            return False
         return self.reader is None and self.writer is None and not self.polls
 
     def leave_hot_paths(self) -> None:
         """Something unusual is about to happen: look at it with care."""
-        self.recv = self.last_recv = self.last_send = None
+        # Nothing is called in between, so that no other thread submits it (see _submission.py).
+        operation, self.hot_recv, self.hot_send = self.hot_recv, None, None
+        if operation is not None and operation._owner is self.owner:
+            self.reader = operation
 
     def is_hot(self, operation: Operation) -> bool:
         """Whether the hot paths may be taken for ``operation``, from what is always so."""
@@ -94,13 +98,13 @@ class Channel:
     def append(self, operation: Operation) -> bool:
         """Queue ``operation``; whether it is its turn."""
         if operation.direction == READING:
-            self.recv = self.last_recv = None
+            self.leave_hot_paths()
             if self.reader is not None:
                 self.readers.append(operation)
                 return False
             self.reader = operation
         elif operation.direction == WRITING:
-            self.last_send = None
+            self.hot_send = None
             if self.writer is not None:
                 self.writers.append(operation)
                 return False
@@ -110,13 +114,21 @@ class Channel:
             self.polls.append(operation)
         return True
 
+    def next_reader(self) -> None:
+        """The head of the queue is done with."""
+        self.reader = self.readers.popleft() if self.readers else None
+
+    def next_writer(self) -> None:
+        """As ``next_reader``."""
+        self.writer = self.writers.popleft() if self.writers else None
+
     def remove(self, operation: Operation) -> bool:
         """Take ``operation`` out; False if it is not there."""
         self.leave_hot_paths()
         if operation is self.reader:
-            self.reader = self.readers.popleft() if self.readers else None
+            self.next_reader()
         elif operation is self.writer:
-            self.writer = self.writers.popleft() if self.writers else None
+            self.next_writer()
         else:
             for queue in (self.readers, self.writers, self.polls):
                 if operation in queue:
@@ -128,16 +140,23 @@ class Channel:
     def clear(self) -> None:
         """Forget what is queued, and who made it."""
         self.owner = False
-        self.recv = self.last_recv = self.last_send = None
-        self.reader = self.writer = None
+        self.hot_recv = self.hot_send = self.reader = self.writer = None
         self.readers.clear()
         self.writers.clear()
         self.polls.clear()
 
     def pending(self) -> list[Operation]:
         """All that are queued."""
+        self.leave_hot_paths()
         heads = [operation for operation in (self.reader, self.writer) if operation is not None]
         return [*heads, *self.readers, *self.writers, *self.polls]
+
+    def is_told(self) -> bool:
+        """Whether the kernel knows of all that is waited for, once for good."""
+        waited = EVENT_READ if self.reader is not None else 0
+        if self.writer is not None:
+            waited |= EVENT_WRITE
+        return bool(self.told & EDGE and not waited & ~self.told)
 
     def wanted(self, edge: int) -> int:
         """The interest that the kernel should be told of; ``edge`` are the bits of one that is
@@ -145,6 +164,7 @@ class Channel:
 
         Such an interest stays for good and only grows, unless the user has another one.
         """
+        self.leave_hot_paths()
         ours = EVENT_READ if self.reader is not None else 0
         if self.writer is not None:
             ours |= EVENT_WRITE

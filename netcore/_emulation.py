@@ -17,19 +17,18 @@ of ``submit`` are in ``_submission.py``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 from netcore import _attempts
-from netcore._progress import LOOK, PATIENCE, Pairs, Progress
+from netcore._agenda import LOOK, PATIENCE, Agenda
+from netcore._loader import cannot_watch
+from netcore._progress import Pairs
 from netcore._registry import fileno_of, number_of
 from netcore._threads import give_back, other_threads
-from netcore.contract import (
-    ReadinessBackend,
-    event_names,
-)
+from netcore.contract import ReadinessBackend
 from netcore.operations import (
-    NEVER,
     READING,
     WRITING,
     Batch,
@@ -40,8 +39,22 @@ from netcore.operations import (
 )
 
 
-class CompletionOverReadiness(Progress):
+class CompletionOverReadiness(Agenda):
     """Carries out operations over a native backend, and passes on what is not about them."""
+
+    def __init__(
+        self,
+        native: ReadinessBackend,
+        interest_of: Callable[[int], int],
+        events_of: Callable[[int], int],
+        lock: Any,
+    ) -> None:
+        super().__init__(native, interest_of, lock)
+        self._events_of = events_of
+        #: So many finished ones have ended a wait already.
+        self.announced = 0
+        #: The last wait has not asked the kernel.
+        self.owed = False
 
     # -- the readiness backend, for everything else
 
@@ -53,9 +66,9 @@ class CompletionOverReadiness(Progress):
         channel = self._channels.by_fd.get(fd)
         if channel is not None:
             with self._lock:
+                self.plain = 0
                 if (channel.reset or not channel.is_idle()) and not channel.is_closed():
                     before, channel.theirs = channel.theirs, new
-                    channel.leave_hot_paths()
                     try:
                         self._channels.tell(channel, afresh=True)
                     except BaseException:
@@ -81,34 +94,43 @@ class CompletionOverReadiness(Progress):
             if self._channels.dirty:
                 with self._lock:
                     self._tell_all()
-            pairs = self._native_wait(timeout, limit)
+            pairs = self.native_wait(timeout, limit)
             self.owed = False
-            idle = not pairs and timeout != 0
-            lock = self._lock if other_threads() else None
-            try:
-                if lock:
-                    lock.acquire()
-                if self._cancels:
-                    self._end_cancelled()
-                if self._below and self._below.others:
-                    self._fetch()
-                if pairs:
-                    self._patience = PATIENCE
-                    pairs = self._take(pairs)
-                if self._deadlines:
-                    self._expire()
-                if self.submitted:  # By another thread, meanwhile.
-                    for operation in self._not_begun():
-                        self.keep_order(operation)
-                if idle or monotonic() - self._looked > LOOK:
-                    self._find_closed()
-            finally:
-                if lock:
-                    give_back(lock)
-            return pairs
+            return self.after(pairs, idle=not pairs and timeout != 0)
         except BaseException:
-            self._interrupted = True
+            self.interrupt()
             raise
+
+    def after(self, pairs: Pairs, idle: bool = False) -> Pairs:
+        """What is to be done after the kernel was asked; returns those that are the user's."""
+        lock = self._lock if other_threads() else None
+        try:
+            if lock:
+                lock.acquire()
+            if self._cancels:
+                self._end_cancelled()
+            if self._below and self._below.others:
+                self._fetch()
+            if pairs:
+                self.patience = PATIENCE
+                pairs = self.take(pairs)
+            if self._deadlines:
+                self._expire()
+            if self.submitted:  # By another thread, meanwhile.
+                for operation in self._not_begun():
+                    self.keep_order(operation)
+            if idle or monotonic() - self._looked > LOOK:
+                self._find_closed()
+            self._find_plain()
+            return pairs
+        finally:
+            if lock:
+                give_back(lock)
+
+    def interrupt(self) -> None:
+        """An exception has come in the middle of something."""
+        self._interrupted = True
+        self.plain = 0
 
     def wake(self) -> None:
         self.native.wake()
@@ -131,31 +153,12 @@ class CompletionOverReadiness(Progress):
         """Nothing may overtake ``operation``, which is submitted."""
         channel = self._channels.by_fd.get(operation.fd)
         if channel is not None:
-            if operation.direction == READING:
-                channel.last_recv = None
-            elif operation.direction == WRITING:
-                channel.last_send = None
-
-    def sent(self, operation: Any, sent: int) -> None:
-        """``submit`` has attempted ``operation`` already, and sent so many bytes, not all."""
-        channel = operation._channel
-        operation._sent, operation._left = 0, len(operation.buffer)
-        operation._argument = operation.buffer
-        if sent:
-            _attempts.send_rest(operation, sent)
-        self._stopped[channel] = None  # To be gone on with by the next wait.
-
-    def not_sent(self, operation: Any, error: BaseException) -> None:
-        """As ``sent``, but the attempt has failed. Raises what no attempt fails with."""
-        channel = operation._channel
-        operation._sent = 0
-        if isinstance(error, BlockingIOError):
-            self.sent(operation, 0)
-        elif isinstance(error, OSError):
-            self._not_sent(channel, operation, error)
-        else:  # A signal handler has raised: it is not submitted, and who knows what was sent.
-            channel.writer, operation._owner = None, NEVER
-            raise error
+            if operation.direction == WRITING:
+                channel.hot_send = None
+            elif operation.direction == READING:
+                hot = channel.hot_recv
+                if hot is not None and hot._owner is not self:
+                    channel.hot_recv = None
 
     def has_news(self) -> bool:
         """Whether something was finished since this was asked last."""
@@ -167,6 +170,7 @@ class CompletionOverReadiness(Progress):
         if operation._owner is not self:
             return False
         self._cancels.append(operation)
+        self.plain = 0
         return True
 
     def cancel_all(self, file: Any) -> int:
@@ -181,6 +185,7 @@ class CompletionOverReadiness(Progress):
             if op.subject is file or (op.fd == fd and number_of(op.subject) == fd)
         ]
         self._cancels += mine
+        self.plain = 0
         return len(mine)
 
     def pending(self) -> list[Operation]:
@@ -192,19 +197,21 @@ class CompletionOverReadiness(Progress):
 
     def hand_out(self, limit: int | None) -> list[Operation]:
         """What is finished, oldest first; at most ``limit``."""
+        due = Batch()
         done, batch = self.finished, self.due
         try:
-            self.finished, self.due, self.announced = [], Batch(), 0
+            self.finished, self.due, self.announced = [], due, 0
             if limit is not None and len(done) > limit:
                 done, self.finished = done[:limit], done[limit:]
                 self.announced = len(self.finished)
+                self.plain = 0
                 for operation in self.finished:
                     operation._owner = self.due
             if self._pinned:
                 self._pinned = len(self.finished) > 0
                 for operation in done:
                     operation._forget()
-            batch.over = True
+            batch.over = self
             return done
         except BaseException:  # Of a signal handler: the next one gets them.
             self.finished = done + self.finished
@@ -222,8 +229,7 @@ class CompletionOverReadiness(Progress):
         if isinstance(operation, Poll):
             missing = operation.events & ~self.native.supports
             if missing:
-                name = self.native.name
-                raise ValueError(f"the {name} backend cannot watch {event_names(missing)}")
+                raise cannot_watch(self.native.name, missing)
         else:
             _attempts.prepare(operation, type(self.native))
         if operation.fd not in self._channels.by_fd and not (
@@ -248,7 +254,7 @@ class CompletionOverReadiness(Progress):
 
     def orphan(self, lock: Any) -> None:
         """In a forked child: what is pending is the parent's."""
-        self._lock = lock
+        self._lock, self.plain = lock, 0
         for operation in self.pending():
             self._end(operation, OperationCancelled("it was left to the parent process"))
         self._clear()

@@ -9,7 +9,7 @@ from inspect import isabstract
 from typing import TYPE_CHECKING, Any, Final
 
 from netcore._drivers import readiness_over
-from netcore.contract import Backend, CompletionBackend, ReadinessBackend
+from netcore.contract import Backend, CompletionBackend, ReadinessBackend, event_names
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -104,6 +104,14 @@ def why_not(name: str) -> str | None:
 def backends_with(events: int) -> list[str]:
     """The available backends that can watch all of ``events``."""
     return [name for name in available_backends() if not events & ~find(name).supports]
+
+
+def cannot_watch(name: str, events: int) -> ValueError:
+    """The refusal of the backend ``name``, which does not support ``events``."""
+    others = ", ".join(backends_with(events)) or "none"
+    return ValueError(
+        f"the {name} backend cannot watch {event_names(events)} (available here that can: {others})"
+    )
 
 
 def _installed() -> dict[str, EntryPoint]:

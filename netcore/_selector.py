@@ -55,11 +55,10 @@ class Selector(Submission):
         make = _loader.load(backend)
         super().__init__(make)
         self._woken = False  # wakeup() was called, and no wait has ended for it yet.
-        self._masks: dict[int, int] = {}  # What events_of() said before.
+        self._masks = {}
         self._read_mask, self._write_mask = make.read_mask, make.write_mask
         self._batch = make.batch  # Grows with the longest answer.
-        self._look_every = _LOOK_EVERY if make.tracks_files else 1
-        self._unlooked = self._look_every
+        self._unlooked = 1
         self._driver = None
         native = make()
         try:
@@ -161,6 +160,13 @@ class Selector(Submission):
             if len(pairs) == room and max_events is None:
                 pairs = self._all_of(pairs)
 
+    def _deliver(self, pairs: Pairs) -> Rows:
+        """The rows of an answer that may be plain, or of the next one."""
+        rows = self._rows(pairs)
+        if all(rows) and not self._touched and not self._stale(rows):
+            return rows
+        return self._go_on(pairs, None, None, None)
+
     def _all_of(self, pairs: Pairs) -> Pairs:
         """``pairs`` filled the room: ask again, with more of it, until it does not.
 
@@ -199,7 +205,7 @@ class Selector(Submission):
         self._unlooked -= 1
         if self._unlooked > 0:
             return False
-        self._unlooked = self._look_every
+        self._unlooked = _LOOK_EVERY if self._make.tracks_files else 1
         return any_stale(rows)
 
     def _row(self, fd: int, mask: int) -> tuple[SelectorKey, int] | None:
@@ -215,12 +221,6 @@ class Selector(Submission):
                 return None
             self._fired[fd] = key
         return key, events
-
-    def _events_of(self, mask: int) -> int:
-        try:
-            return self._masks[mask]
-        except KeyError:
-            return self._masks.setdefault(mask, self._make.events_of(mask))
 
     def _resolve(self, pairs: Pairs) -> tuple[Rows, bool, bool]:
         """Look ``pairs`` up with care: the rows, whether somebody called ``wakeup``, and whether

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netcore._attached import Attached
-from netcore._threads import other_threads
-from netcore._timeouts import seconds
-from netcore.operations import NEVER, NOWHERE, Operation, Post, Recv, SendAll
+from netcore._threads import ATOMIC, other_threads
+from netcore._timeouts import LONGEST, seconds
+from netcore.operations import NEVER, NOWHERE, Batch, Operation, Post, Recv, SendAll
 
 if TYPE_CHECKING:
     from selectors import SelectorKey
@@ -19,14 +18,7 @@ if TYPE_CHECKING:
     Rows = list[tuple[SelectorKey, int]]
 
 AnOperation = TypeVar("AnOperation", bound=Operation)
-
-# CPython with its lock switches threads, and runs signal handlers, after calls only; before 3.10
-# anywhere.
-_ATOMIC = (
-    sys.implementation.name == "cpython"
-    and sys.version_info >= (3, 10)
-    and getattr(sys, "_is_gil_enabled", lambda: True)()
-)
+_NUMBERS = (float, int)
 
 
 class Submission(Attached):
@@ -41,51 +33,58 @@ class Submission(Attached):
         """
         # The hot paths: what came out last is submitted once more, on the same stream and without a
         # timeout. One branch a class, because CPython specializes the lookup of attributes for one.
-        # Between the look at last_* and the change of the channel no other thread comes in.
+        # Between the look at hot_* and the new owner no other thread comes in.
         # A socket knows that it was closed, and does so faster than it says its number.
-        channel: Any  # What has no channel has one that belongs to nobody.
-        if type(operation) is Recv:
-            channel = operation._channel
+        kind: Any = type(operation)
+        if kind is Recv:
             if (
-                channel.owner is self._driver
+                operation._owner.over is self._driver
+                and operation._channel.hot_recv is operation
                 and not operation.subject._closed
-                and (_ATOMIC or not other_threads())
-                and operation._owner.over
-                and channel.last_recv is operation
+                and (ATOMIC or not other_threads())
             ):
-                channel.last_recv = None
-                channel.reader = channel.recv = operation
-                operation._owner = channel.owner
+                operation._owner = self._driver
+                operation.value = None  # A message may be long.
                 return operation
-        elif type(operation) is SendAll:
-            channel, buffer = operation._channel, operation.buffer  # type: ignore[attr-defined]
+        elif kind is SendAll:
+            buffer: Any = operation.buffer  # type: ignore[attr-defined]
             if (
-                channel.owner is self._driver
+                operation._channel.hot_send is operation
                 and type(buffer) is bytes
-                and not operation.subject._closed
                 and not other_threads()
-                and operation._owner.over
-                and channel.last_send is operation
+                and operation._owner.over is self._driver
+                and not operation.subject._closed
             ):
-                channel.last_send = None
-                channel.writer = operation
-                owner: Any = channel.owner
+                size = len(buffer)
+                owner: Any = self._driver
                 operation._owner = owner
                 # It is attempted here, and told by the next wait.
                 call: Any = operation._call
+                failure = None
                 try:
                     sent = call(buffer)
-                except BaseException as error:
-                    owner.not_sent(operation, error)
-                    return operation
-                if sent == len(buffer):
+                except BlockingIOError:
+                    sent = 0
+                except OSError as error:
+                    sent, failure = 0, error
+                except BaseException:
+                    # A signal handler has raised: it is not submitted, and who knows what was sent.
+                    operation._channel.hot_send, operation._owner = None, NEVER
+                    raise
+                if sent == size and failure is None:
                     operation.value = sent
-                    channel.writer = None
-                    channel.last_send = operation
                     operation._owner = owner.due
                     owner.finished.append(operation)
-                else:
-                    owner.sent(operation, sent)
+                    return operation
+                # Nothing is called until the next wait knows of it.
+                channel: Any = operation._channel
+                channel.hot_send, channel.writer = None, operation
+                operation._sent, operation._total = sent, size
+                operation._argument = buffer
+                owner._stopped[channel] = None
+                owner.plain = 0
+                if failure is not None:
+                    owner.not_sent(channel, operation, failure)
                 return operation
         driver = self._driver
         if not operation._owner.over and operation._owner is not NEVER:
@@ -110,8 +109,8 @@ class Submission(Attached):
             self._check_open()
             raise
         operation.error = None
-        operation._owner = driver
         driver.keep_order(operation)
+        operation._owner = driver
         driver.submitted.append(operation)
         if self._waiting:
             self._wake()
@@ -160,19 +159,65 @@ class Submission(Attached):
         At most ``max_events`` of each, if given. As ``select`` in everything else, which ends when
         an operation is done, too, but keeps it for the next ``wait``.
         """
-        driver = self._driver
-        if driver is None:
-            ready = self.select(timeout, max_events)
-            driver = self._driver
-            return ready, driver.hand_out(max_events) if driver else []
+        # The hot path, as ``select`` and ``hand_out``: nothing is to be done but to ask the kernel.
+        driver: Any = self._driver  # Any: as in submit.
+        if driver is None or max_events is not None or self._waiting:
+            return self._wait_with_care(timeout, max_events)
+        ready: Rows = []
         if driver.finished:
-            if not driver.owed and max_events is None and not self._waiting:
-                # What was sent by submit(). The next wait asks the kernel.
-                driver.owed = True
-                return [], driver.hand_out(None)
+            if driver.owed or not driver.plain:
+                return self._wait_with_care(timeout, None)
+            driver.owed = True  # What was sent by submit(). The next wait asks the kernel.
+        else:
+            deadline = rest = None
+            if timeout is not None:
+                if timeout.__class__ not in _NUMBERS or not 1 < timeout < LONGEST:
+                    return self._wait_with_care(timeout, None)
+                deadline = monotonic() + timeout + 1e-9
+            try:
+                self._waiting = True
+                if driver.plain and not driver.submitted:
+                    driver.plain -= 1
+                    pairs = driver.native_wait(1, driver.room)
+                    driver.owed = False
+                    if pairs:
+                        rest = driver.after(pairs) if other_threads() else driver.take(pairs)
+                        if rest:
+                            ready = self._deliver(rest)
+            except BaseException:
+                driver.interrupt()
+                raise
+            finally:
+                self._waiting = False
+                if self._closed:
+                    self._dispose()
+            if not driver.finished:
+                if rest:
+                    return ready, []
+                if deadline is not None:
+                    timeout = max(deadline - monotonic(), 0.0)
+                return self._wait_with_care(timeout, None)
+            if not driver.plain:
+                return ready, driver.hand_out(None)
+        due = Batch()
+        done, batch = driver.finished, driver.due
+        driver.finished = []
+        driver.due = due
+        driver.announced = 0
+        batch.over = driver
+        return ready, done
+
+    def _wait_with_care(
+        self, timeout: float | None, max_events: int | None
+    ) -> tuple[Rows, list[Operation]]:
+        if self._driver and self._driver.finished:
             timeout = 0
         ready = self.select(timeout, max_events)
-        return ready, driver.hand_out(max_events)
+        driver = self._driver
+        return ready, driver.hand_out(max_events) if driver else []
+
+    def _deliver(self, pairs: Any) -> Rows:
+        raise NotImplementedError
 
     def select(self, timeout: float | None = None, max_events: int | None = None) -> Rows:
         raise NotImplementedError

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from _thread import _count
-from typing import Any
+from typing import Any, Final
+
+#: Between calls nobody comes in: CPython with its lock switches threads, and runs signal handlers,
+#: after calls only; before 3.10 anywhere.
+ATOMIC: Final = (
+    sys.implementation.name == "cpython"
+    and sys.version_info >= (3, 10)
+    and getattr(sys, "_is_gil_enabled", lambda: True)()
+)
 
 #: How many threads there are beside the main one, of those that Python has started.
 other_threads = _count

@@ -1,6 +1,7 @@
 """Completion with one fault each, and the rule that names it; applied by ``mutants``.
 
-The faults are in what a user sees: a thin layer over ``submit``, ``wait`` and the rest.
+The faults are in what a user sees: a thin layer over ``submit``, ``wait`` and the rest. Those of
+``inner_mutants.py`` are below that.
 """
 
 from __future__ import annotations
@@ -9,10 +10,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import netcore.operations
-from netcore import Operation, OperationCancelled, Recv, RecvFrom, RecvInto, Selector, _attempts
-from netcore._channels import Channel
-from netcore._emulation import CompletionOverReadiness
+import netcore
+from netcore import Operation, OperationCancelled, Recv, RecvFrom, RecvInto, Selector
+from netcore._operation import NEVER, Batch
 
 Done = list[Operation]
 
@@ -26,6 +26,17 @@ def _changing(change: Callable[[Selector, Done], Done]) -> None:
         return ready, change(self, done)
 
     Selector.wait = wait  # type: ignore[method-assign]
+
+
+def _touching(touch: Callable[[Operation], object]) -> None:
+    """Have ``touch`` look at each operation that comes out."""
+
+    def change(_: Selector, done: Done) -> Done:
+        for op in done:
+            touch(op)
+        return done
+
+    _changing(change)
 
 
 def _noting(note: Callable[[Operation], object]) -> None:
@@ -58,9 +69,11 @@ def handing_out_twice() -> None:
 
 def finishing_inside_submit() -> None:
     """What can be done at once is."""
+    handed_out = Batch()
+    handed_out.over = True
 
     def note(operation: Operation) -> None:
-        operation._owner = False  # So ``done`` says.
+        operation._owner = handed_out
 
     _noting(note)
 
@@ -70,61 +83,10 @@ def taking_it_twice() -> None:
     original = Selector.submit
 
     def submit(self: Selector, operation: Any) -> Any:
-        operation._owner = None
+        operation._owner = NEVER
         return original(self, operation)
 
     Selector.submit = submit  # type: ignore[method-assign]
-
-
-def pinning_nothing() -> None:
-    """A copy does as well."""
-    original = netcore.operations.pinned
-
-    def pinned(buffer: Any, writable: bool = False) -> memoryview:
-        view = original(buffer, writable)
-        return view if writable else memoryview(bytes(view))
-
-    netcore.operations.pinned = pinned
-
-
-def keeping_the_pin() -> None:
-    """What came out is still held."""
-    held = []
-    original = netcore.operations.pinned
-
-    def pinned(buffer: Any, writable: bool = False) -> memoryview:
-        held.append(memoryview(buffer))
-        return original(buffer, writable)
-
-    netcore.operations.pinned = pinned
-
-
-def interleaving() -> None:
-    """A large message lets a small one pass."""
-    original = _attempts.send_rest
-
-    def send_rest(operation: Any, sent: int) -> None:
-        original(operation, sent)
-        channel = operation._channel
-        if channel.writers:
-            channel.writers.append(operation)
-            channel.writer = channel.writers.popleft()
-
-    _attempts.send_rest = send_rest
-
-
-def last_come_first_served() -> None:
-    """The queue is a stack."""
-    original = Channel.append
-
-    def append(self: Channel, operation: Operation) -> bool:
-        turn = original(self, operation)
-        for queue in (self.readers, self.writers):
-            if queue and queue[-1] is operation:
-                queue.rotate(1)
-        return turn
-
-    Channel.append = append  # type: ignore[method-assign]
 
 
 def timing_out_what_is_done() -> None:
@@ -132,19 +94,16 @@ def timing_out_what_is_done() -> None:
     submitted: dict[int, float] = {}
     _noting(lambda operation: submitted.update({id(operation): time.monotonic()}))
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            late = time.monotonic() - submitted[id(op)] > (op.timeout or 1000)
-            if late and op.error is None:
-                op.error = TimeoutError()
-        return done
+    def touch(op: Operation) -> None:
+        late = time.monotonic() - submitted[id(op)] > (op.timeout or 1000)
+        if late and op.error is None:
+            op.error = TimeoutError()
 
-    _changing(change)
+    _touching(touch)
 
 
 def timing_out_early() -> None:
     """A deadline is about right."""
-    _noting(lambda operation: None)
     original = Selector.submit
 
     def submit(self: Selector, operation: Any) -> Any:
@@ -167,68 +126,53 @@ def cancelling_what_is_done() -> None:
         asked.add(id(operation))
         return original(self, operation)
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            if id(op) in asked:
-                asked.discard(id(op))
-                op.error = op.error or OperationCancelled()
-        return done
+    def touch(op: Operation) -> None:
+        if id(op) in asked:
+            asked.discard(id(op))
+            op.error = op.error or OperationCancelled()
 
     Selector.cancel = cancel  # type: ignore[method-assign]
-    _changing(change)
+    _touching(touch)
 
 
 def hiding_truncation() -> None:
     """A part is a datagram as well."""
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            if isinstance(op, (Recv, RecvInto)):
-                op.truncated = False
-        return done
+    def touch(op: Operation) -> None:
+        if isinstance(op, (Recv, RecvInto)):
+            op.truncated = False
 
-    _changing(change)
+    _touching(touch)
 
 
 def ending_at_a_reset() -> None:
     """The stream is over, one way or another."""
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            if isinstance(op, Recv) and isinstance(op.error, ConnectionResetError):
-                op.error, op.value = None, (b"", None) if isinstance(op, RecvFrom) else b""
-        return done
+    def touch(op: Operation) -> None:
+        if isinstance(op, Recv) and isinstance(op.error, ConnectionResetError):
+            op.error, op.value = None, (b"", None) if isinstance(op, RecvFrom) else b""
 
-    _changing(change)
-
-
-def failing_with_one_client() -> None:
-    """What accept() says is what comes out."""
-    _attempts._ITS_OWN.clear()
+    _touching(touch)
 
 
 def accepting_blocking_sockets() -> None:
     """As accept() of the socket module makes them."""
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            if isinstance(op, netcore.Accept) and op.error is None:
-                op.value[0].setblocking(True)
-        return done
+    def touch(op: Operation) -> None:
+        if isinstance(op, netcore.Accept) and op.error is None:
+            op.value[0].setblocking(True)
 
-    _changing(change)
+    _touching(touch)
 
 
 def forgetting_what_was_sent() -> None:
     """A send that was cancelled has not happened."""
 
-    def change(_: Selector, done: Done) -> Done:
-        for op in done:
-            if isinstance(op, netcore.SendAll) and op.error is not None:
-                op.bytes_sent = op.error.bytes_sent = 0  # type: ignore[attr-defined]
-        return done
+    def touch(op: Operation) -> None:
+        if isinstance(op, netcore.SendAll) and op.error is not None:
+            op._sent = op.error.bytes_sent = 0  # type: ignore[attr-defined]
 
-    _changing(change)
+    _touching(touch)
 
 
 def losing_what_select_has_found() -> None:
@@ -251,34 +195,6 @@ def losing_what_select_has_found() -> None:
     Selector.select, Selector.wait = select, wait  # type: ignore[method-assign]
 
 
-def knowing_no_limit() -> None:
-    """More than was asked for."""
-    original = CompletionOverReadiness.hand_out
-    CompletionOverReadiness.hand_out = (  # type: ignore[method-assign]
-        lambda self, limit: original(self, None)
-    )
-
-
-def looking_names_up() -> None:
-    """As connect() of the socket module does."""
-    netcore.operations.check_address = lambda sock, address: None
-
-
-def closing_and_no_more() -> None:
-    """What is pending is left to itself."""
-    CompletionOverReadiness.close = lambda self: self.native.close()  # type: ignore[method-assign]
-
-
-def going_on_in_children() -> None:
-    """What is pending is everybody's."""
-    CompletionOverReadiness.orphan = lambda self, lock: None  # type: ignore[method-assign]
-
-
-def believing_in_open_sockets() -> None:
-    """Nobody closes what is in use."""
-    Channel.is_closed = lambda self: False  # type: ignore[method-assign]
-
-
 def waking_nobody() -> None:
     """What another thread submits has time until the next wait."""
     original = Selector.submit
@@ -299,23 +215,13 @@ COMPLETION_MUTANTS: dict[Callable[[], None], str] = {
     handing_out_twice: "test_what_is_submitted_comes_out_once",
     finishing_inside_submit: "test_nothing_finishes_inside_submit",
     taking_it_twice: "test_what_is_submitted_already_is_refused",
-    pinning_nothing: "test_what_is_sent_cannot_be_resized",
-    keeping_the_pin: "test_the_buffer_cannot_be_resized_until_it_has_come_out",
-    interleaving: "test_those_who_send_are_served_in_order",
-    last_come_first_served: "test_those_who_receive_are_served_in_order",
     timing_out_what_is_done: "test_a_result_that_beat_the_timeout_is_delivered",
     timing_out_early: "test_what_takes_too_long_ends_with_timeout_error",
     cancelling_what_is_done: "test_a_result_that_beat_the_cancel_is_delivered",
     hiding_truncation: "test_a_truncated_datagram_is_flagged",
     ending_at_a_reset: "test_a_reset_is_an_error",
-    failing_with_one_client: "test_a_failure_of_one_connection_does_not_end_the_accept",
     accepting_blocking_sockets: "test_each_client_is_accepted_once",
     forgetting_what_was_sent: "test_a_cancelled_send_all_says_how_much_was_sent",
     losing_what_select_has_found: "test_select_keeps_what_is_done_for_the_next_wait",
-    knowing_no_limit: "test_no_more_than_so_many_come_out",
-    looking_names_up: "test_an_address_that_is_no_number_is_refused",
-    closing_and_no_more: "test_close_ends_everything",
-    going_on_in_children: "test_what_is_pending_belongs_to_the_parent",
-    believing_in_open_sockets: "test_a_socket_that_is_closed_ends_what_is_pending",
     waking_nobody: "test_what_is_submitted_during_a_wait_is_done_in_it",
 }

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from completion_mutants import COMPLETION_MUTANTS
+from inner_mutants import INNER_MUTANTS
 
 from netcore import EVENT_HANGUP, EVENT_READ, EVENT_WRITE, ONESHOT, Selector, _fork, _waker
 from netcore._poll_masks import event_bits
@@ -276,6 +277,7 @@ MUTANTS: dict[type[Epoll] | type[Poll] | Callable[[], None], str] = {
     never_drained: "test_a_wakeup_is_kept_for_the_next_wait",
     staying_open: "test_a_closed_selector_raises_runtime_error",
     **COMPLETION_MUTANTS,
+    **INNER_MUTANTS,
 }
 
 _chosen = os.environ.get("NETCORE_MUTANT")

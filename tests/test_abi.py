@@ -21,6 +21,7 @@ from typing import Any
 import pytest
 
 from netcore.backends.iocp import _abi
+from netcore.backends.iocp._declarations import CDEF
 
 TABLE = Path(__file__).with_name("abi_table.json")
 COMPILERS = {64: "x86_64-w64-mingw32-gcc", 32: "i686-w64-mingw32-gcc"}
@@ -68,11 +69,11 @@ def public(kind: type) -> dict[str, Any]:
 
 
 def functions() -> list[str]:
-    return re.findall(r"__stdcall (\w+)\(", _abi.CDEF)
+    return re.findall(r"__stdcall (\w+)\(", CDEF)
 
 
 def function_pointers() -> list[str]:
-    return re.findall(r"\(__stdcall \*(\w+)\)", _abi.CDEF)
+    return re.findall(r"\(__stdcall \*(\w+)\)", CDEF)
 
 
 @functools.cache
@@ -80,8 +81,8 @@ def parsed() -> Any:
     """The declarations as cffi sees them, each function also as a type `type_of_NAME`."""
     cffi = pytest.importorskip("cffi", reason="cffi is not installed: pip install cffi")
     ffi = cffi.FFI()
-    ffi.cdef(_abi.CDEF)
-    prototypes = re.findall(r"^\w+ __stdcall \w+\([^;]*;", _abi.CDEF, re.M)
+    ffi.cdef(CDEF)
+    prototypes = re.findall(r"^\w+ __stdcall \w+\([^;]*;", CDEF, re.M)
     for prototype in prototypes:
         pointer = re.sub(r"__stdcall (\w+)\(", r"(__stdcall *type_of_\1)(", prototype)
         ffi.cdef(f"typedef {pointer}")
@@ -242,7 +243,7 @@ def test_a_status_is_the_low_half_of_a_word_and_signed(word: int, status: int) -
 
 def test_importing_the_declarations_does_not_import_cffi() -> None:
     """cffi is a dependency on Windows only, and parsing costs time that is spent on first use."""
-    code = "import sys, netcore.backends.iocp._abi; sys.exit('cffi' in sys.modules)"
+    code = "import sys, netcore.backends.iocp._declarations; sys.exit('cffi' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
 
 

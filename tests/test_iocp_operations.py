@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 import netcore
-from netcore.backends.iocp import _abi, _address, _errors, _overlapped, _waits, _winsock
+from netcore import _attempts
+from netcore.backends.iocp import _abi, _address, _errors, _flights, _waits, _winsock
 from netcore.backends.iocp._backend import Iocp
 from netcore.backends.iocp._port import CompletionPort
 from netcore.operations import (
@@ -479,7 +480,7 @@ def test_closing_ends_everything(listener: socket.socket) -> None:
     began = time.monotonic()
     selector.close()
     assert time.monotonic() - began < 1
-    assert not _overlapped._leaked
+    assert not _flights._leaked
     buffer.append(1)
     content.append(1)
     for op in ops:
@@ -520,7 +521,7 @@ def test_an_interrupted_submit_is_taken_up(
         way.start = start  # type: ignore[method-assign]
         if not late:
             table = backend._flights.table
-            next(iter(table.values())).overlapped.Internal = _overlapped._NOT_STARTED
+            next(iter(table.values())).overlapped.Internal = _flights._NOT_STARTED
         backend.submit(recv)
         if not late:
             b.send(b"y")
@@ -528,6 +529,24 @@ def test_an_interrupted_submit_is_taken_up(
         assert recv.value == (b"x" if late else b"y")
         assert backend.wait(0) == []
     backend.close()
+
+
+class UnboundOnWindows(socket.socket):
+    """Fails to receive until it is bound, as on Windows: Wine 8 says that nothing has come yet."""
+
+    def recvfrom(self, *args: Any) -> Any:
+        self.getsockname()  # WSAEINVAL, too.
+        return super().recvfrom(*args)
+
+
+@windows_only
+def test_an_attempt_to_receive_binds_the_socket() -> None:
+    """So that it has only to wait. CPython says EINVAL for WSAEINVAL, unlike most of Winsock's."""
+    with UnboundOnWindows(type=socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            _attempts._recv_from(RecvFrom(sock, 10))
+        assert sock.getsockname()[1]
 
 
 # -- pipes and handles
@@ -836,10 +855,10 @@ def test_a_call_may_set_an_event(selector: netcore.Selector, tmp_path: Any) -> N
     pending = selector.submit(Overlapped(event, start_nothing))
     assert selector.wait(0.02)[1] == []
     selector.cancel(pending)
-    leaked = len(_overlapped._leaked)
+    leaked = len(_flights._leaked)
     assert finished(selector) == [pending]
     assert isinstance(pending.error, OperationCancelled)
-    assert len(_overlapped._leaked) == leaked + 1
-    _overlapped._leaked.pop()
+    assert len(_flights._leaked) == leaked + 1
+    _flights._leaked.pop()
     for handle in (number_of(file), event):
         close_handle(handle)

@@ -12,6 +12,7 @@ from collections import deque
 from typing import Any
 from weakref import ref
 
+from netcore._sockets import is_connected, is_stream
 from netcore.backends.iocp import _abi
 from netcore.backends.iocp._address import FAMILIES
 from netcore.backends.iocp._errors import winerror
@@ -32,7 +33,7 @@ class Attachment:
         self.sock = ref(sock)
         self.fd = fd
         self.native = native
-        self.stream = sock.type == socket.SOCK_STREAM
+        self.stream = is_stream(sock)
         self.internet = sock.family in FAMILIES
         #: The operation in flight behind which others have to wait in the queue, if there is one.
         self.holder: Any = None
@@ -98,20 +99,3 @@ class Attachments:
         windows.ws2_32.WSAIoctl(
             fd, _abi.SIO_UDP_CONNRESET, off, ffi.sizeof("BOOL"), null, 0, size, null, null
         )
-
-
-def is_connected(sock: socket.socket) -> bool:
-    try:
-        sock.getpeername()
-    except OSError:
-        return False
-    return True
-
-
-def bind_to_any(sock: socket.socket) -> None:
-    """Bind ``sock``, unless it is bound. Unix does it by itself."""
-    try:
-        sock.bind(("::" if sock.family == socket.AF_INET6 else "0.0.0.0", 0))
-    except OSError as error:
-        if winerror(error) != _abi.WSAEINVAL:  # It is bound.
-            raise

@@ -13,7 +13,8 @@ from netcore.backends.iocp import _abi
 from netcore.backends.iocp._abi import ERROR_INVALID_HANDLE, ERROR_IO_PENDING, STATUS_PENDING
 from netcore.backends.iocp._attachment import Attachments
 from netcore.backends.iocp._errors import winerror
-from netcore.backends.iocp._overlapped import Flight, Flights, _leaked
+from netcore.backends.iocp._flight import Flight
+from netcore.backends.iocp._flights import Flights, _leaked
 from netcore.backends.iocp._pipes import OnHandle
 from netcore.backends.iocp._waits import Waits
 

@@ -8,12 +8,13 @@ import socket
 import struct
 from typing import Any
 
+from netcore._sockets import bind_to_any, is_stream
 from netcore.backends.iocp import _abi
-from netcore.backends.iocp._address import FAMILIES, packed
-from netcore.backends.iocp._attachment import bind_to_any
+from netcore.backends.iocp._address import FAMILIES
 from netcore.backends.iocp._errors import ENDED
 from netcore.backends.iocp._extensions import Extensions
-from netcore.backends.iocp._overlapped import AGAIN, Flight, Flights, Way
+from netcore.backends.iocp._flight import AGAIN, Flight, Way
+from netcore.backends.iocp._flights import Flights
 
 #: Each of the two addresses that AcceptEx writes needs so much: SOCKADDR_STORAGE and 16.
 _ROOM = 144
@@ -26,7 +27,7 @@ class _OnStream(Way):
 
     def takes(self, operation: Any) -> bool:
         sock = operation.sock
-        return sock.family in FAMILIES and sock.type == socket.SOCK_STREAM
+        return sock.family in FAMILIES and is_stream(sock)
 
 
 class Accept(_OnStream):
@@ -87,11 +88,8 @@ class Connect(_OnStream):
     """What is submitted after it waits until there is a connection."""
 
     def board(self, flight: Flight, operation: Any) -> None:
-        address = packed(operation.sock.family, operation.address)
+        self.put_address(flight, operation)
         flight.extra = self.extensions.connect_ex(operation.sock)
-        ffi = self.windows.ffi
-        ffi.memmove(ffi.addressof(flight.memory, "address"), address, len(address))
-        flight.memory.length = len(address)
 
     def start(self, flight: Flight) -> int:
         operation: Any = flight.operation

@@ -20,7 +20,8 @@ from netcore.backends.iocp._abi import (
 )
 from netcore.backends.iocp._attachment import Attachments
 from netcore.backends.iocp._errors import error
-from netcore.backends.iocp._overlapped import Flight, Flights, Way
+from netcore.backends.iocp._flight import Flight, Way
+from netcore.backends.iocp._flights import Flights
 from netcore.backends.iocp._transfer import MOST
 
 _ENDS: Final = (ERROR_BROKEN_PIPE, ERROR_HANDLE_EOF, ERROR_PIPE_NOT_CONNECTED)
@@ -94,9 +95,7 @@ class Write(OnHandle):
         return count
 
     def leave(self, flight: Flight) -> None:
-        if flight.buffer is not None:
-            self.windows.ffi.release(flight.buffer)
-            flight.buffer = None
+        self.release(flight)
 
 
 class AcceptPipe(OnHandle):

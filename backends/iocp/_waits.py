@@ -13,7 +13,8 @@ from typing import Any, Union
 from netcore.backends.iocp import _abi
 from netcore.backends.iocp._abi import ERROR_OPERATION_ABORTED, INFINITE
 from netcore.backends.iocp._attachment import OPERATION
-from netcore.backends.iocp._overlapped import Flight, Flights, Way
+from netcore.backends.iocp._flight import Flight, Way
+from netcore.backends.iocp._flights import Flights
 
 
 class PacketWaits:

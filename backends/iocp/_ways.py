@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from netcore import operations
-from netcore.backends.iocp import _calls, _connections, _pipes, _transfer, _waits
+from netcore.backends.iocp import _calls, _connections, _pipes, _receiving, _sending, _waits
 from netcore.backends.iocp._attachment import Attachment, Attachments
 from netcore.backends.iocp._extensions import Extensions
-from netcore.backends.iocp._overlapped import Flight, Flights, Way
+from netcore.backends.iocp._flight import Flight, Way
+from netcore.backends.iocp._flights import Flights
 from netcore.backends.iocp._port import CompletionPort
 from netcore.backends.iocp._winsock import Windows
 from netcore.operations import Operation
-
-#: What there is a way for.
-CARRIED_OUT: Final[frozenset[type[Operation]]] = frozenset(
-    (
-        *(operations.Recv, operations.RecvInto, operations.RecvFrom, operations.RecvFromInto),
-        *(operations.Send, operations.SendAll, operations.SendTo, operations.SendFile),
-        *(operations.Accept, operations.Connect, operations.Read, operations.Write),
-        *(operations.AcceptPipe, operations.ConnectPipe),
-        *(operations.WaitHandle, operations.Overlapped),
-    )
-)
 
 
 class Ways:
     """Finds the way of an operation, and starts it."""
 
     def __init__(self, windows: Windows, port: CompletionPort) -> None:
-        self.flights = flights = Flights(windows, port)
-        self._attachments = attachments = Attachments(windows, port)
-        extensions = Extensions(windows)
-        waits = _waits.best_waits(flights)
-        self.pipes = _pipes.ConnectPipe(flights)
-        self._ways: dict[type[Operation], Way] = {
-            operations.Recv: _transfer.Receive(flights),
-            operations.RecvInto: _transfer.ReceiveInto(flights),
-            operations.RecvFrom: _transfer.ReceiveFrom(flights),
-            operations.RecvFromInto: _transfer.ReceiveFromInto(flights),
-            operations.Send: _transfer.Send(flights, everything=False),
-            operations.SendAll: _transfer.Send(flights, everything=True),
-            operations.SendTo: _transfer.SendTo(flights),
-            operations.SendFile: _transfer.SendFile(flights, extensions),
-            operations.Accept: _connections.Accept(flights, extensions),
-            operations.Connect: _connections.Connect(flights, extensions),
-            operations.Read: _pipes.Read(flights, attachments),
-            operations.Write: _pipes.Write(flights, attachments),
-            operations.AcceptPipe: _pipes.AcceptPipe(flights, attachments),
-            operations.ConnectPipe: self.pipes,
-            operations.WaitHandle: _waits.WaitHandle(flights, waits),
-            operations.Overlapped: _calls.Overlapped(flights, attachments, waits),
-        }
+        self.flights = Flights(windows, port)
+        self.attachments = Attachments(windows, port)
+        self.extensions = Extensions(windows)
+        self.waits = _waits.best_waits(self.flights)
+        self.pipes = _pipes.ConnectPipe(self.flights)
+        self._ways = {kind: make(self) for kind, make in _MAKERS.items()}
 
     def takes(self, operation: Operation) -> bool:
         """Whether it can be carried out; associates its socket with the port."""
@@ -79,7 +53,7 @@ class Ways:
         if not operation.on_socket:
             return None
         with self.flights.lock:
-            return self._attachments.of(operation.subject, operation.fd)
+            return self.attachments.of(operation.subject, operation.fd)
 
     def _way_of(self, kind: type[Operation]) -> Way | None:
         """Also of a subclass."""
@@ -89,3 +63,28 @@ class Ways:
                 return None
             self._ways[kind] = ways[0]
         return self._ways[kind]
+
+
+_MAKERS: Final[dict[type[Operation], Callable[[Ways], Way]]] = {
+    operations.Recv: lambda ways: _receiving.Receive(ways.flights),
+    operations.RecvInto: lambda ways: _receiving.ReceiveInto(ways.flights),
+    operations.RecvFrom: lambda ways: _receiving.ReceiveFrom(ways.flights),
+    operations.RecvFromInto: lambda ways: _receiving.ReceiveFromInto(ways.flights),
+    operations.Send: lambda ways: _sending.Send(ways.flights, everything=False),
+    operations.SendAll: lambda ways: _sending.Send(ways.flights, everything=True),
+    operations.SendTo: lambda ways: _sending.SendTo(ways.flights),
+    operations.SendFile: lambda ways: _sending.SendFile(ways.flights, ways.extensions),
+    operations.Accept: lambda ways: _connections.Accept(ways.flights, ways.extensions),
+    operations.Connect: lambda ways: _connections.Connect(ways.flights, ways.extensions),
+    operations.Read: lambda ways: _pipes.Read(ways.flights, ways.attachments),
+    operations.Write: lambda ways: _pipes.Write(ways.flights, ways.attachments),
+    operations.AcceptPipe: lambda ways: _pipes.AcceptPipe(ways.flights, ways.attachments),
+    operations.ConnectPipe: lambda ways: ways.pipes,
+    operations.WaitHandle: lambda ways: _waits.WaitHandle(ways.flights, ways.waits),
+    operations.Overlapped: lambda ways: _calls.Overlapped(
+        ways.flights, ways.attachments, ways.waits
+    ),
+}
+
+#: What there is a way for.
+CARRIED_OUT: Final = frozenset(_MAKERS)

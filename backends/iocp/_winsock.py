@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from threading import Lock
 from typing import Any
 
-from netcore.backends.iocp._abi import CDEF
+from netcore.backends.iocp._declarations import CDEF
 from netcore.backends.iocp._errors import error
 
 # What one poll needs, and any other operation, in one piece: the kernel writes to it until the

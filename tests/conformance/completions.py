@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -28,11 +27,11 @@ from netcore import (
     SendTo,
 )
 
-from .tools import QUIET_WORK, SOON, arrived, fill_up
+from .tools import QUIET_WORK, SOON, arrived, fill_up, in_thread
 
 PYPY = sys.implementation.name == "pypy"
-#: Seconds. Windows asks three times until it believes that nobody listens, for 2 s in all.
-REFUSED_SOON = 10.0
+#: What who sends meets when the connection was reset.
+GONE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 REFUSED = (ValueError, TypeError, OSError)
 #: How long nothing must happen, to be believed that it does not.
 A_WHILE = 0.05
@@ -127,7 +126,9 @@ pins = pytest.mark.skipif(not _pinning(), reason="this Python resizes a bytearra
 
 @contextlib.contextmanager
 def reader_of(sock: socket.socket, pause: float = 0.0) -> Iterator[bytearray]:
-    """A thread reads all from ``sock`` meanwhile, until its end, ``pause`` seconds apart."""
+    """A thread reads all from ``sock`` meanwhile, ``pause`` seconds apart, until its end, to which
+    somebody must come: who forgets to shut the writing side down waits in vain.
+    """
     got = bytearray()
     sock.setblocking(True)
     sock.settimeout(4 * SOON)
@@ -139,11 +140,9 @@ def reader_of(sock: socket.socket, pause: float = 0.0) -> Iterator[bytearray]:
                 if pause:
                     time.sleep(pause)
 
-    thread = threading.Thread(target=read, daemon=True)
-    thread.start()
-    yield got
-    thread.join(2 * SOON)
-    assert not thread.is_alive(), "the reader hangs: was the writing side shut down?"
+    with in_thread(read) as out:
+        yield got
+    assert out == [None]
 
 
 @contextlib.contextmanager

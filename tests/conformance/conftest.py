@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,10 +75,35 @@ def selector(subject: Subject) -> Selector:
 @pytest.fixture
 def pair() -> Iterator[tuple[Any, Any]]:
     """A connected TCP pair, closed after the test."""
-    ends = tcp_pair()
-    yield ends
-    for sock in ends:
-        sock.close()
+    a, b = tcp_pair()
+    with a, b:
+        yield a, b
+
+
+@pytest.fixture
+def other() -> Iterator[tuple[Any, Any]]:
+    """One more of them."""
+    a, b = tcp_pair()
+    with a, b:
+        yield a, b
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """A listening TCP socket, non-blocking."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.listen(128)
+        sock.setblocking(False)
+        yield sock
+
+
+@pytest.fixture
+def client() -> Iterator[socket.socket]:
+    """A TCP socket that is not connected yet, non-blocking."""
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        yield sock
 
 
 @pytest.fixture(params=STREAMS)

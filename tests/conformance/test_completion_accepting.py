@@ -8,7 +8,6 @@ import random
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -28,16 +27,6 @@ from .tools import SOON, reset
 
 #: How many times cancels and clients race.
 RACES = 1000
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """A listening TCP socket, non-blocking."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(128)
-        sock.setblocking(False)
-        yield sock
 
 
 class Unlucky(socket.socket):

@@ -15,6 +15,7 @@ from netcore import (
 )
 
 from .completions import (
+    GONE,
     assert_nothing_done,
     done_by,
     finished,
@@ -31,7 +32,6 @@ from .tools import (
 )
 
 Pair = tuple[socket.socket, socket.socket]
-GONE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 
 @rule(92)

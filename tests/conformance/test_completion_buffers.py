@@ -19,10 +19,9 @@ from .completions import (
     pins,
 )
 from .rules import rule
-from .tools import SOCKETS, SOON, arrived, in_thread, reset
+from .tools import SOON, arrived, in_thread, reset, sockets
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 
 
 @rule(93)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -23,6 +24,25 @@ from .system import pair_with_number
 from .tools import QUIET_WORK, SOON, Subject, arrived, in_thread, tcp_pair, until_waiting
 
 Pair = tuple[socket.socket, socket.socket]
+
+
+@contextlib.contextmanager
+def number_used_again(
+    selector: Selector, noticed: bool
+) -> Iterator[tuple[Recv, socket.socket, Pair]]:
+    """A receive whose socket was closed, which has been ``noticed`` or not; the peer of that
+    socket; and a pair, the first of which has its number.
+    """
+    a, b = tcp_pair()
+    number = a.fileno()
+    old = selector.submit(Recv(a, 10))
+    assert_nothing_done(selector, 0.01)
+    with b:
+        a.close()
+        if noticed:
+            finished(selector, old)
+        with pair_with_number(number) as pair:
+            yield old, b, pair
 
 
 @rule(115)
@@ -93,29 +113,21 @@ def test_a_closed_socket_is_noticed_while_others_are_busy(selector: Selector, pa
 @pytest.mark.parametrize("noticed", [False, True])
 def test_the_number_of_a_closed_socket_is_used_again(selector: Selector, noticed: bool) -> None:
     """Each of the two gets its own: an error, and the data."""
-    a, b = tcp_pair()
-    number = a.fileno()
-    old = selector.submit(Recv(a, 10))
-    assert_nothing_done(selector, 0.01)
-    with b:
-        a.close()
-        if noticed:
+    with number_used_again(selector, noticed) as (old, b, (c, d)):
+        new = selector.submit(Recv(c, 10))
+        with contextlib.suppress(OSError):
+            b.send(b"old")
+        if not noticed:
             finished(selector, old)
-        with pair_with_number(number) as (c, d):
-            new = selector.submit(Recv(c, 10))
-            with contextlib.suppress(OSError):
-                b.send(b"old")
-            if not noticed:
-                finished(selector, old)
-            assert_nothing_done(selector)
-            d.send(b"new")
-            assert outcome(selector, new) == b"new"
-            assert isinstance(old.error, OSError)
-            assert done_by(selector, SendAll(c, b"x")) == 1
-            key = selector.register(c, EVENT_READ)
-            assert_nothing_done(selector)
-            d.send(b"y")
-            assert selector.wait(SOON) == ([(key, EVENT_READ)], [])
+        assert_nothing_done(selector)
+        d.send(b"new")
+        assert outcome(selector, new) == b"new"
+        assert isinstance(old.error, OSError)
+        assert done_by(selector, SendAll(c, b"x")) == 1
+        key = selector.register(c, EVENT_READ)
+        assert_nothing_done(selector)
+        d.send(b"y")
+        assert selector.wait(SOON) == ([(key, EVENT_READ)], [])
 
 
 @rule(115)
@@ -144,24 +156,16 @@ def test_what_was_not_begun_leaves_the_next_owner_of_the_number_alone(subject: S
 @pytest.mark.parametrize("noticed", [False, True])
 def test_the_number_of_a_closed_socket_is_registered(selector: Selector, noticed: bool) -> None:
     """By somebody who submits nothing, and is told of the new socket alone."""
-    a, b = tcp_pair()
-    number = a.fileno()
-    old = selector.submit(Recv(a, 10))
-    assert_nothing_done(selector, 0.01)
-    with b:
-        a.close()
-        if noticed:
+    with number_used_again(selector, noticed) as (old, _, (c, d)):
+        key = selector.register(c, EVENT_READ)
+        if not noticed:
             finished(selector, old)
-        with pair_with_number(number) as (c, d):
-            key = selector.register(c, EVENT_READ)
-            if not noticed:
-                finished(selector, old)
-            assert_nothing_done(selector)
-            d.send(b"new")
-            assert selector.wait(SOON) == ([(key, EVENT_READ)], [])
-            assert isinstance(old.error, OSError)
-            selector.unregister(c)
-            assert_nothing_done(selector)
+        assert_nothing_done(selector)
+        d.send(b"new")
+        assert selector.wait(SOON) == ([(key, EVENT_READ)], [])
+        assert isinstance(old.error, OSError)
+        selector.unregister(c)
+        assert_nothing_done(selector)
 
 
 @rule(115)

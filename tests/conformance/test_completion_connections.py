@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Iterator
 
 import pytest
 
@@ -19,29 +18,9 @@ from netcore import (
     SendAll,
 )
 
-from .completions import REFUSED_SOON, assert_nothing_done, done_by, finished
+from .completions import assert_nothing_done, done_by, finished
 from .rules import rule
-
-#: How many times cancels and clients race.
-RACES = 1000
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """A listening TCP socket, non-blocking."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(128)
-        sock.setblocking(False)
-        yield sock
-
-
-@pytest.fixture
-def client() -> Iterator[socket.socket]:
-    """A TCP socket that is not connected yet, non-blocking."""
-    with socket.socket() as sock:
-        sock.setblocking(False)
-        yield sock
+from .tools import REFUSED_SOON
 
 
 @rule(99)

@@ -40,7 +40,6 @@ from .tools import (
 )
 
 Pair = tuple[socket.socket, socket.socket]
-GONE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 
 
 @rule(108)

@@ -9,8 +9,10 @@ import pytest
 from netcore import (
     EVENT_READ,
     EVENT_WRITE,
+    Operation,
     Recv,
     Selector,
+    SelectorKey,
     Send,
 )
 
@@ -27,6 +29,20 @@ from .tools import (
 )
 
 Pair = tuple[socket.socket, socket.socket]
+
+
+def registered_beside(
+    selector: Selector, sock: socket.socket, events: int, op: Operation, when: str
+) -> SelectorKey:
+    """Register ``sock``, "before" ``op`` is submitted or "after" it has begun to wait."""
+    if when == "before":
+        key = selector.register(sock, events)
+        selector.submit(op)
+    else:
+        selector.submit(op)
+        assert_nothing_done(selector)
+        key = selector.register(sock, events)
+    return key
 
 
 @rule(119)
@@ -57,13 +73,7 @@ def test_readiness_of_a_socket_with_a_send_pending(
     a, b = pair
     under_way = stuffed(a)
     op = Send(a, b"x")
-    if registered == "before":
-        key = selector.register(a, events)
-        selector.submit(op)
-    else:
-        selector.submit(op)
-        assert_nothing_done(selector)
-        key = selector.register(a, events)
+    key = registered_beside(selector, a, events, op, registered)
     assert_nothing_done(selector)
     b.send(b"data")
     for _ in range(3):
@@ -92,13 +102,7 @@ def test_readiness_of_a_socket_with_a_receive_pending(
     """
     a, b = pair
     op = Recv(a, 4)
-    if registered == "before":
-        key = selector.register(a, EVENT_READ)
-        selector.submit(op)
-    else:
-        selector.submit(op)
-        assert_nothing_done(selector)
-        key = selector.register(a, EVENT_READ)
+    key = registered_beside(selector, a, EVENT_READ, op, registered)
     for _ in range(3):
         assert_nothing_done(selector)
         b.send(b"data")

@@ -20,10 +20,9 @@ from .completions import (
     received,
 )
 from .rules import rule
-from .tools import SOCKETS, SOON, arrived, fill_up, tcp_pair
+from .tools import SOON, arrived, fill_up, sockets, tcp_pair
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 
 
 @rule(90)

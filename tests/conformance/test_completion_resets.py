@@ -17,10 +17,9 @@ from .completions import (
     outcome,
 )
 from .rules import rule
-from .tools import SOCKETS, reset
+from .tools import reset
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 
 
 @rule(92)

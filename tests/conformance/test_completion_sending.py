@@ -12,6 +12,7 @@ import pytest
 from netcore import EVENT_WRITE, OperationCancelled, Poll, Recv, Selector, Send, SendAll
 
 from .completions import (
+    GONE,
     assert_nothing_done,
     done_by,
     finished,
@@ -24,11 +25,9 @@ from .completions import (
     stuffed,
 )
 from .rules import rule
-from .tools import SOCKETS, SOON, arrived, drain, reset
+from .tools import SOON, arrived, drain, reset, sockets
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
-GONE = (ConnectionResetError, BrokenPipeError, ConnectionAbortedError)
 MUCH = 8 << 20
 
 

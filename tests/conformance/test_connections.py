@@ -13,37 +13,18 @@ from netcore import EVENT_HANGUP, EVENT_READ, EVENT_WRITE, Selector
 
 from .rules import rule
 from .tools import (
-    SOCKETS,
+    REFUSED_SOON,
     arrived,
     assert_quiet,
     drain,
     events_for,
     fill_up,
     reset,
+    sockets,
 )
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 CONNECTING = (0, errno.EINPROGRESS, errno.EWOULDBLOCK)
-REFUSED_SOON = 10.0  # Windows asks three times, for 2 s in all.
-
-
-@pytest.fixture
-def listener() -> Iterator[socket.socket]:
-    """A listening TCP socket, non-blocking."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        sock.listen(5)
-        sock.setblocking(False)
-        yield sock
-
-
-@pytest.fixture
-def client() -> Iterator[socket.socket]:
-    """A TCP socket that is not connected yet, non-blocking."""
-    with socket.socket() as sock:
-        sock.setblocking(False)
-        yield sock
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
@@ -16,15 +16,6 @@ from .system import in_child
 from .tools import SOON, arrived, assert_quiet, in_thread, tcp_pair, until_waiting
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def other() -> Iterator[Pair]:
-    """One more connected pair."""
-    ends = tcp_pair()
-    yield ends
-    for sock in ends:
-        sock.close()
 
 
 def unregister_then_register(selector: Selector, pair: Pair, other: Pair) -> None:

@@ -52,6 +52,24 @@ def assert_refused(backend: type[ReadinessBackend], ends: Ends, bit: int) -> Non
         assert selector.select(SOON) == [(key, EVENT_READ)]
 
 
+def assert_one_event_until_modify(selector: Selector, ends: Ends, mode: int, news: str) -> None:
+    """One event, whatever ``news`` there are; then one more by ``modify``."""
+    a, b = ends
+    selector.register(a, EVENT_READ | mode)
+    b.send(b"x")
+    assert events_for(selector, a) == EVENT_READ
+    if news == "data":
+        b.send(b"x")
+    elif news == "end":
+        b.shutdown(socket.SHUT_WR)
+    else:
+        reset(b)
+    assert_quiet(selector)
+    selector.modify(a, EVENT_READ | mode)
+    assert events_for(selector, a) == EVENT_READ
+    assert_quiet(selector)
+
+
 @rule(29)
 @pytest.mark.parametrize("bit", [EVENT_PRIORITY, EVENT_HANGUP], ids=event_names)
 def test_an_event_that_the_backend_does_not_declare_is_refused(
@@ -147,20 +165,7 @@ def test_a_one_shot_that_was_delivered_hears_nothing(
     selector: Selector, pair: Ends, news: str
 ) -> None:
     """Neither new data nor an error; and does not spin. Nothing is lost: modify brings it."""
-    a, b = pair
-    selector.register(a, EVENT_READ | ONESHOT)
-    b.send(b"x")
-    assert events_for(selector, a) == EVENT_READ
-    if news == "data":
-        b.send(b"x")
-    elif news == "end":
-        b.shutdown(socket.SHUT_WR)
-    else:
-        reset(b)
-    assert_quiet(selector)
-    selector.modify(a, EVENT_READ | ONESHOT)
-    assert events_for(selector, a) == EVENT_READ
-    assert_quiet(selector)
+    assert_one_event_until_modify(selector, pair, ONESHOT, news)
 
 
 @rule(40, events=EDGE)
@@ -222,20 +227,7 @@ def test_edge_with_one_shot_is_one_event_until_modify(
     selector: Selector, pair: Ends, news: str
 ) -> None:
     """Nothing new is reported in between, and nothing of it is lost."""
-    a, b = pair
-    selector.register(a, EVENT_READ | EDGE | ONESHOT)
-    b.send(b"x")
-    assert events_for(selector, a) == EVENT_READ
-    if news == "data":
-        b.send(b"x")
-    elif news == "end":
-        b.shutdown(socket.SHUT_WR)
-    else:
-        reset(b)
-    assert_quiet(selector)
-    selector.modify(a, EVENT_READ | EDGE | ONESHOT)
-    assert events_for(selector, a) == EVENT_READ
-    assert_quiet(selector)
+    assert_one_event_until_modify(selector, pair, EDGE | ONESHOT, news)
 
 
 @rule(44, events=EDGE)

@@ -12,7 +12,6 @@ from netcore.contract import CONDITIONS
 
 from .rules import rule
 from .tools import (
-    SOCKETS,
     SOON,
     arrived,
     assert_quiet,
@@ -21,12 +20,12 @@ from .tools import (
     fill_up,
     in_thread,
     reset,
+    sockets,
     until_waiting,
     wait_until,
 )
 
 Ends = tuple[Any, Any]
-sockets = pytest.mark.parametrize("stream", SOCKETS, indirect=True)
 
 
 @rule(1)

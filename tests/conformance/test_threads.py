@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
@@ -18,15 +17,6 @@ from .system import descriptors, pair_with_number
 from .tools import SOON, Subject, arrived, assert_quiet, in_thread, tcp_pair, until_waiting
 
 Pair = tuple[socket.socket, socket.socket]
-
-
-@pytest.fixture
-def other() -> Iterator[Pair]:
-    """One more connected pair."""
-    ends = tcp_pair()
-    yield ends
-    for sock in ends:
-        sock.close()
 
 
 @rule(77)

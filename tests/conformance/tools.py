@@ -22,6 +22,8 @@ from .wine import until_gone
 
 # Seconds: "soon" on a machine that has other things to do as well.
 SOON = float(os.environ.get("NETCORE_TEST_SOON", "5"))
+#: Windows asks three times until it believes that nobody listens, for 2 s in all.
+REFUSED_SOON = 10.0
 
 
 class Subject:
@@ -145,7 +147,8 @@ def open_descriptors() -> int:
 
 # Kind of stream -> what a backend must declare for it.
 STREAMS = {"tcp": Gate(), "unix": Gate(platform="unix"), "pipe": Gate(pipes=True, platform="unix")}
-SOCKETS = ["tcp", "unix"]
+#: For a test with ``stream`` that pipes have no part in.
+sockets = pytest.mark.parametrize("stream", ["tcp", "unix"], indirect=True)
 # Seconds of CPU time that a wait without spinning may take. Windows counts in ticks of 15.6 ms;
 # PyPy compiles when it sees fit, and begins anew in a forked child.
 QUIET_WORK = 0.03 if sys.implementation.name == "pypy" else 0.02 if WINDOWS else 0.01

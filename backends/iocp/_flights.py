@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import errno
-from abc import ABC, abstractmethod
 from collections import deque
 from threading import RLock
 from typing import Any, Final
@@ -26,98 +24,21 @@ from netcore.backends.iocp._abi import (
 )
 from netcore.backends.iocp._attachment import OPERATION, Attachment
 from netcore.backends.iocp._errors import ENDED, error
+from netcore.backends.iocp._flight import AGAIN, Flight, Way, is_open
 from netcore.backends.iocp._port import CompletionPort
 from netcore.backends.iocp._winsock import Windows
-from netcore.operations import WRITING, Connect, Operation, OperationCancelled
+from netcore.operations import (
+    WRITING,
+    Connect,
+    Operation,
+    OperationCancelled,
+    closed_meanwhile,
+)
 
 #: In OVERLAPPED.Internal until the call is made: an interrupted ``submit`` leaves it there.
 _NOT_STARTED: Final = 0x7FFFFFFF
-#: What a ``Way`` answers for an operation that is not done, but has to be started once more.
-AGAIN: Final = object()
 #: What the kernel may still write to after a port was closed: leaked rather than freed.
 _leaked: list[dict[int, Flight]] = []
-
-
-class Flight:
-    """An operation, and what the kernel needs of it. It serves again if the way says so."""
-
-    __slots__ = (
-        *("address", "attachment", "buffer", "cancelled", "code", "extra", "fd", "flags"),
-        *("flights", "memory", "operation", "overlapped", "pointer", "reason", "view", "way"),
-        "wsabuf",
-    )
-
-    def __init__(self, flights: Flights, way: Way, operation: Operation) -> None:
-        ffi = flights.windows.ffi
-        # The kernel's from the call to the packet.
-        self.memory = ffi.new("NETCORE_FLIGHT *")
-        self.address = int(ffi.cast("uintptr_t", self.memory))
-        # Views of it: making them costs as much as a call.
-        self.overlapped = self.memory.overlapped
-        self.pointer = ffi.addressof(self.memory, "overlapped")
-        self.wsabuf = ffi.addressof(self.memory, "buffer")
-        self.flags = ffi.addressof(self.memory, "flags")
-        #: Whose it is.
-        self.flights = flights
-        self.way = way
-        self.fd = operation.fd
-        #: The socket that it is about, if it is about one.
-        self.attachment: Any = None
-        #: While it is in flight.
-        self.operation: Any = None
-        self.cancelled = False
-        #: Why it ends without the kernel: an error of Windows, or an exception.
-        self.code = 0
-        self.reason: OSError | None = None
-        #: Where the kernel reads or writes the bytes; what else the way keeps.
-        self.buffer: Any = None
-        self.view: memoryview | None = None
-        self.extra: Any = None
-
-
-class Way(ABC):
-    """How operations of one kind are carried out."""
-
-    #: A flight of it serves again when its operation is submitted again.
-    reusable = True
-
-    def __init__(self, flights: Flights) -> None:
-        self.flights = flights
-        self.windows = flights.windows
-        self.last_error = flights.windows.kernel32.GetLastError
-
-    def takes(self, operation: Any) -> bool:
-        """Whether it can carry out ``operation``."""
-        return True
-
-    def board(self, flight: Flight, operation: Any) -> None:  # noqa: B027  # There may be nothing.
-        """Put in what the kernel needs. Raises OSError for what cannot be started."""
-
-    @abstractmethod
-    def start(self, flight: Flight) -> int:
-        """Make the call; 0 if a packet will come, or the error of Windows. May raise OSError."""
-
-    @abstractmethod
-    def finish(self, flight: Flight, count: int) -> Any:
-        """It is done, ``count`` bytes were transferred: the result, or AGAIN. May raise OSError."""
-
-    def failed(self, flight: Flight, code: int, count: int) -> Any:
-        """It has failed with ``code``: raises the reason, or is as ``finish``."""
-        raise self.reason(flight, code)
-
-    def reason(self, flight: Flight, code: int) -> OSError:
-        """Why it has failed, as an exception."""
-        return self.flights.reason(flight, code)
-
-    def cancel(self, flight: Flight) -> None:
-        """Have the packet come soon."""
-        if is_open(flight):  # Else it is on its way, and the number may be another's.
-            handle = self.windows.ffi.cast("HANDLE", flight.fd)
-            # ERROR_NOT_FOUND: it was faster.
-            self.windows.kernel32.CancelIoEx(handle, flight.pointer)
-
-    def leave(self, flight: Flight) -> None:  # noqa: B027  # There may be nothing.
-        """Give back what ``board`` took; the kernel has nothing of it any more."""
 
 
 class Flights:
@@ -174,7 +95,7 @@ class Flights:
 
     def _start(self, flight: Flight) -> None:
         if not is_open(flight):  # The number may be another's.
-            raise _closed(flight)
+            raise closed_meanwhile(flight.operation)
         flight.overlapped.Internal = STATUS_PENDING
         code = flight.way.start(flight)
         if code and code != ERROR_IO_PENDING:
@@ -287,7 +208,7 @@ class Flights:
             if flight.cancelled or self.closing:
                 return OperationCancelled()
             if not is_open(flight):
-                return _closed(flight)
+                return closed_meanwhile(flight.operation)
         return error(*self.windows.ffi.getwinerror(code))
 
     # -- the end of all
@@ -310,25 +231,8 @@ class Flights:
             self.table, self.orphans = {}, {}
 
 
-def _closed(flight: Flight) -> OSError:
-    return OSError(errno.EBADF, f"closed while it was pending: {flight.operation!r}")
-
-
 def _keep(flight: Flight) -> None:
     """The buffer stays pinned; the operation can be submitted again."""
     operation = flight.operation
     flight.view, operation._view = operation._view, None
     operation.native = None
-
-
-def is_open(flight: Flight) -> bool:
-    """Whether the socket or the file still has the number that it had at the start; what is only a
-    number cannot tell.
-    """
-    file = flight.operation.subject
-    if not hasattr(file, "fileno"):
-        return True
-    try:
-        return bool(file.fileno() == flight.fd)
-    except (OSError, ValueError):  # A closed file.
-        return False

@@ -1,0 +1,265 @@
+"""The part of the emulation that stands around a wait: what is to be done before and after.
+
+See ``_emulation.py`` for how it goes about it.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, Final
+
+from netcore import _attempts
+from netcore._channels import Channel
+from netcore._deadlines import Deadlines
+from netcore._drivers import ReadinessOverCompletion
+from netcore._progress import BUDGET, Pairs, Progress
+from netcore._threads import ATOMIC
+from netcore._timeouts import LONGEST
+from netcore.contract import ReadinessBackend
+from netcore.operations import READING, WRITING, Operation, OperationCancelled, Post
+
+#: How long nothing happens, in seconds, until it is worth looking for sockets that were closed
+#: while operations were pending, of which Unix tells nobody. It doubles each time, up to LOOK.
+PATIENCE: Final = 0.05
+#: When a lot happens, they are looked for every so many seconds.
+LOOK: Final = 1.0
+#: How many waits may be plain until the clock is looked at.
+PLAIN: Final = 32
+
+
+class Agenda(Progress):
+    """Takes operations from ``submitted`` to their channel or to the backend below, and ends what
+    was cancelled, has taken too long, or was closed. Under the lock.
+
+    ``interest_of(fd)`` says what the user has registered ``fd`` for.
+    """
+
+    def __init__(
+        self, native: ReadinessBackend, interest_of: Callable[[int], int], lock: Any
+    ) -> None:
+        super().__init__(native, interest_of)
+        self._lock = lock
+        self._cancels: list[Operation] = []
+        self._deadlines = Deadlines(self)
+        # With the completion backend below, and those of them that have taken too long.
+        self._flying: dict[Operation, None] = {}
+        self._late: set[Operation] = set()
+        #: How long to wait, in seconds, before looking for what was closed.
+        self.patience = PATIENCE
+        self._looked = monotonic()
+        self._interrupted = False
+        self._work_on(native)
+
+    def _work_on(self, native: ReadinessBackend) -> None:
+        raw = native.raw()
+        self.native = native
+        self.native_wait: Callable[..., Pairs] = raw.wait if raw else native.wait
+        self._read_mask = native.read_mask
+        self._below = native if isinstance(native, ReadinessOverCompletion) else None
+        self._carrier = self._below.carrier if self._below else None
+        self.plain = 0
+
+    def _find_plain(self) -> None:
+        plain = ATOMIC and not (
+            self._stopped
+            or self._channels.dirty
+            or self._cancels
+            or self._interrupted
+            or self._pinned
+            or self._deadlines
+            or self._below
+        )
+        self.plain = PLAIN if plain else 0
+
+    def _not_begun(self) -> list[Operation]:
+        while True:
+            try:
+                return list(self.submitted)
+            except RuntimeError:
+                pass  # Another thread has submitted something meanwhile: once more.
+
+    # -- before
+
+    def _advance(self) -> None:
+        """Begin what was submitted, go on with what was stopped, end what was cancelled."""
+        if self._interrupted or self._cancels:
+            self._reconsider()
+        self._budget = BUDGET
+        if self._stopped:
+            stopped, self._stopped = self._stopped, {}
+            for channel in stopped:
+                channel.leave_hot_paths()
+                if channel.writable:
+                    self._write(channel)
+                if channel.readable:
+                    self._read(channel)
+        submitted = self.submitted
+        while submitted:
+            operation = submitted[0]
+            if self._cancels and operation in self._cancels:
+                self._end(operation, OperationCancelled())
+            else:
+                try:
+                    self._start(operation)
+                except OSError as error:
+                    self._end(operation, error)
+            submitted.popleft()
+        self._cancels.clear()
+
+    def _reconsider(self) -> None:
+        """Bring things in order after an exception, and leave alone what was cancelled."""
+        if self._interrupted:
+            self._repair()
+            self._interrupted = False
+        self._end_cancelled()
+
+    def _end_cancelled(self) -> None:
+        """End what was cancelled, before it may be done and submitted again."""
+        cancels, self._cancels = self._cancels, []
+        for operation in cancels:
+            if self._call_back(operation):
+                pass
+            elif operation in self._not_begun():
+                self._cancels.append(operation)  # As soon as those before it were begun.
+            elif self._remove(operation):
+                self._end(operation, OperationCancelled())
+
+    def _call_back(self, operation: Operation) -> bool:
+        """Have the backend below cancel ``operation``; False if it is not there."""
+        if operation not in self._flying:
+            return False
+        assert self._carrier is not None
+        self._carrier.cancel(operation)
+        return True
+
+    def _start(self, operation: Operation) -> None:
+        if operation._deadline is not None:
+            self._deadlines.note(operation)
+        channel = operation._channel
+        if channel.owner is not self:
+            if isinstance(operation, Post):
+                self._end(operation)
+                return
+            if self._carrier and self._fly(operation):
+                return
+            channel = operation._channel = self._channel_of(operation)
+        first = channel.append(operation)
+        if operation.direction == READING and channel.readable:
+            if first:
+                self._read(channel)
+        elif operation.direction == WRITING and channel.writable:
+            if first:
+                self._write(channel)
+        else:
+            self._review(channel, afresh=operation.direction not in (READING, WRITING))
+
+    def _fly(self, operation: Operation) -> bool:
+        """Give ``operation`` to the completion backend below, if it carries it out itself."""
+        channel = self._channels.by_fd.get(operation.fd)
+        if channel is not None and not channel.is_idle() and not channel.is_closed():
+            return False  # First come, first served.
+        assert self._carrier is not None
+        if not self._carrier.takes(operation):
+            return False
+        self._flying[operation] = None
+        try:
+            self._carrier.submit(operation)
+        except BaseException:
+            if not operation.in_flight:
+                del self._flying[operation]
+            raise
+        return True
+
+    def _channel_of(self, operation: Operation) -> Channel:
+        fd, file = operation.fd, operation.subject
+        channel = self._channels.by_fd.get(fd)
+        if channel is not None and not channel.is_of(file):
+            self._drop(channel)
+            channel = None
+        if channel is None:
+            channel = self._channels.make(self, fd, file)
+        if operation._call is None and operation.direction in (READING, WRITING):
+            # The backend below could do it, but not here.
+            _attempts.prepare(operation, type(self.native))
+        return channel
+
+    def _tell_all(self) -> None:
+        dirty = self._channels.dirty
+        for channel, afresh in list(dirty.items()):
+            try:
+                self._channels.tell(channel, afresh)
+            except OSError as error:
+                self._drop(channel, error)
+            except ValueError as error:
+                self._drop(channel, OSError(errno.EINVAL, str(error)))
+            dirty.pop(channel, None)
+
+    def _at_most(self, timeout: float | None) -> float | None:
+        """How long to wait at once, with a view to deadlines and to closed sockets."""
+        limit = self._deadlines.left() if self._deadlines else None
+        if (self._channels.by_fd or self._flying) and (limit is None or limit > self.patience):
+            limit = self.patience
+        if limit is None or (timeout is not None and timeout < limit):
+            return timeout
+        return min(limit, LONGEST)
+
+    # -- after
+
+    def _fetch(self) -> None:
+        """Take what the completion backend below has done."""
+        assert self._below is not None
+        others, self._below.others = self._below.others, []
+        for operation in others:
+            if operation in self._flying:
+                late = operation in self._late
+                self._late.discard(operation)
+                if late and isinstance(operation.error, OperationCancelled):
+                    self._end(operation, _timed_out(operation))
+                else:
+                    self._end(operation, operation.error)
+                del self._flying[operation]
+
+    def _expire(self) -> None:
+        for operation in self._deadlines.passed():
+            if self._call_back(operation):
+                self._late.add(operation)
+            elif self._remove(operation):
+                self._end(operation, _timed_out(operation))
+
+    def _find_closed(self) -> None:
+        """Look for sockets that were closed while something was pending."""
+        self._looked = monotonic()
+        self.patience = min(2 * self.patience, LOOK)
+        for operation in list(self._flying):
+            if operation.on_socket and operation.subject.fileno() != operation.fd:
+                self._call_back(operation)
+        for channel in list(self._channels.by_fd.values()):
+            if not channel.is_idle() and channel.is_closed():
+                self._drop(channel)
+
+    def _repair(self) -> None:
+        """After an exception in the middle of something: nothing comes out twice, or never."""
+        known = set(self.finished)
+        for operation in list(self._flying):
+            if not operation.in_flight:
+                del self._flying[operation]
+                if operation not in known:
+                    self._end(operation, operation.error)
+                    known.add(operation)
+        for channel in self._channels.by_fd.values():
+            for operation in channel.pending():
+                if operation in known:
+                    channel.remove(operation)
+            known.update(channel.pending())
+            channel.readable = channel.writable = True  # Perhaps: try.
+            self._stop(channel)
+            self._review(channel, afresh=True)
+            self._write(channel)
+        while self.submitted and self.submitted[0] in known | self._flying.keys():
+            self.submitted.popleft()
+
+
+def _timed_out(operation: Operation) -> TimeoutError:
+    return TimeoutError(errno.ETIMEDOUT, f"not done within {operation.timeout} s: {operation!r}")
