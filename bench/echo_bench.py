@@ -12,27 +12,23 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
-import json
-import platform
 import random
 import select
 import shutil
 import sys
 from contextlib import ExitStack
-from importlib.metadata import version
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from echo_processes import Server, Slice, load_command, processors
 from echo_servers import SERVERS
 from measure import Timings
+from report import Record, new_report, print_table, title, write
 
 FLOOR = "floor"
 #: The most processor time, in floors, with 50 connections and more.
 TARGETS = {"readiness": 1.05, "completion": 1.10}
 WARM_UP = 0.1  # Seconds of each server in each round that do not count.
-Record = dict[str, Any]  # One size and number of connections in the JSON file.
 
 
 def main() -> None:
@@ -43,18 +39,12 @@ def main() -> None:
     if options.syscalls and not shutil.which("strace"):
         print("system calls are not counted: there is no strace here")
         options.syscalls = False
-    report: Record = {
-        "python": {
-            "implementation": platform.python_implementation(),
-            "version": platform.python_version(),
-            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        },
-        "netcore": version("netcore"),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "separate_processors": len(set.union(*processors())) == 2,
-        "cases": [],
-    }
+    report = new_report(
+        options.rounds,
+        seconds=options.seconds,
+        separate_processors=len(set.union(*processors())) == 2,
+        cases=[],
+    )
     with TemporaryDirectory() as directory:
         load = load_command(directory)
         for size in _numbers(options.sizes):
@@ -65,9 +55,7 @@ def main() -> None:
     if not report["separate_processors"]:
         print("There is one processor only: the load has taken the caches of the servers.")
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
+        write(report, options.json)
     if options.plot:
         from plot import draw_echoes
 
@@ -182,12 +170,6 @@ COLUMNS = ("server", "CPU us/echo", "floor/server", "server/floor", "echoes/s", 
 
 
 def show(report: Record, case: Record) -> None:
-    python = report["python"]
-    title = (
-        f"netcore {report['netcore']}, {python['implementation']} {python['version']},"
-        f" {python['platform']}: {case['connections']} connections, {case['size']} bytes,"
-        f" medians of {report['rounds']} rounds"
-    )
     calls = case.get("system_calls_per_echo")
     columns = [c.replace("floor", case["relative_to"]) for c in COLUMNS]
     rows = [_row(case, name) for name in case["ratios"]]
@@ -195,7 +177,8 @@ def show(report: Record, case: Record) -> None:
         columns.append("system calls per echo")
         for row, name in zip(rows, case["ratios"]):
             row.append(_calls(calls[name]))
-    _print_table(title, columns, rows)
+    subject = f"{case['connections']} connections", f"{case['size']} bytes"
+    print_table(title(report, *subject), columns, rows, (columns[1], columns[4]))
 
 
 def _row(case: Record, name: str) -> list[str]:
@@ -216,26 +199,6 @@ def _calls(counts: dict[str, float]) -> str:
     most = sorted(counts.items(), key=lambda item: -item[1])
     each = ", ".join(f"{name} {count:.3f}" for name, count in most if count >= 0.0005)
     return f"{sum(counts.values()):.3f}: {each}"
-
-
-def _print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        widths = [max(map(len, column)) for column in zip(columns, *rows)]
-        print(title)
-        for row in (columns, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-        return
-    table = Table(title=title)
-    for column in columns:
-        table.add_column(column, justify="right" if column in (columns[1], columns[4]) else "left")
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    # A file or a pipe has no width: nothing is to be cut off there.
-    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 if __name__ == "__main__":

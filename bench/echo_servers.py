@@ -88,6 +88,7 @@ def completion(socks: list[socket.socket]) -> None:
             for operation in selector.wait()[1]:
                 if type(operation) is SendAll:
                     operation.result()
+                    operation.buffer = b""  # It is the caller's, who need not keep it.
                     selector.submit(operation.data)
                 elif data := operation.result():
                     send = operation.data

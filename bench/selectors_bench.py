@@ -6,40 +6,24 @@
 from __future__ import annotations
 
 import argparse
-import json
 import platform
 import sys
 from collections.abc import Iterator
-from importlib.metadata import version
-from typing import Any
 
 from cases import IDLE, Case, all_cases
 from floors import measurable
 from measure import Quartiles, Timings, measure
+from report import Record, new_report, print_table, title, write
 from sets import most_descriptors
-
-Record = dict[str, Any]  # One case in the JSON file.
 
 
 def main() -> None:
     options = _options()
     most = most_descriptors(min(options.most, max(IDLE)))
-    report: Record = {
-        "python": {
-            "implementation": platform.python_implementation(),
-            "version": platform.python_version(),
-            "platform": f"{platform.system()} {platform.release()} {platform.machine()}",
-        },
-        "netcore": version("netcore"),
-        "rounds": options.rounds,
-        "most_descriptors": most,
-        "cases": list(_run(options, most)),
-    }
+    report = new_report(options.rounds, most_descriptors=most, cases=list(_run(options, most)))
     show(report)
     if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump(report, file, indent=1)
-            file.write("\n")
+        write(report, options.json)
     if options.plot:
         from plot import draw
 
@@ -111,13 +95,8 @@ COLUMNS = ("case", *(f"{name} ns" for name in SUBJECTS), *RATIOS, "target")
 
 
 def show(report: Record) -> None:
-    python = report["python"]
-    title = (
-        f"netcore {report['netcore']}, {python['implementation']} {python['version']},"
-        f" {python['platform']}: medians of {report['rounds']} rounds"
-    )
     rows = [_row(case) for case in report["cases"]]
-    _print_table(title, rows)
+    print_table(title(report), COLUMNS, rows, [name for name in COLUMNS if name.endswith("ns")])
     print("Ratios: median [quartiles]. again: the first subject measured twice, the noise.")
     lowered = sorted({(case["asked"], case["registered"]) for case in report["cases"]})
     for asked, registered in lowered:
@@ -154,26 +133,6 @@ def _verdict(target: Record, ratios: dict[str, Quartiles]) -> str:
     if name == "netcore/alone":
         said = f"{ratios[name][1]:.2f} of alone, {limit:.2f}"
     return f"{said} {'reached' if target['reached'] else 'MISSED'}"
-
-
-def _print_table(title: str, rows: list[list[str]]) -> None:
-    try:
-        from rich.console import Console
-        from rich.table import Table
-    except ImportError:
-        widths = [max(map(len, column)) for column in zip(COLUMNS, *rows)]
-        print(title)
-        for row in (COLUMNS, *rows):
-            print("  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip())
-        return
-    table = Table(title=title)
-    for column in COLUMNS:
-        table.add_column(column, justify="right" if column.endswith("ns") else "left")
-    for row in rows:
-        table.add_row(*row)
-    console = Console()
-    # A file or a pipe has no width: nothing is to be cut off there.
-    (console if console.is_terminal else Console(width=200)).print(table)
 
 
 if __name__ == "__main__":

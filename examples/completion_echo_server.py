@@ -12,7 +12,7 @@ import functools
 import socket
 from typing import TYPE_CHECKING
 
-import completion_server
+import serving
 from completion_server import Server
 
 from netcore import Recv, SendAll
@@ -31,11 +31,9 @@ def echo(sock: socket.socket, idle: float | None = None) -> Task:
 
 
 def main() -> None:
-    options = completion_server.options("Send back what comes.", 7007).parse_args()
+    options = serving.options("Send back what comes.", 7007).parse_args()
     talk = functools.partial(echo, idle=options.idle)
-    completion_server.main(
-        lambda: Server(talk, options.host, options.port, options.backend), "echo"
-    )
+    serving.run(lambda: Server(talk, options.host, options.port, options.backend), "echo")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """An HTTP/1.1 file server on operations: ``http_file_server.py``, with the waiting left out.
 
-    python examples/completion_file_server.py [--host HOST] [--port PORT] [--backend NAME] [FOLDER]
+    python examples/completion_file_server.py [--port PORT] [--backend NAME] [DIRECTORY]
 
 Files go from the disk to the socket without passing through Python where the system can. What is
 answered is in ``http_responses.py``.
@@ -12,7 +12,7 @@ import os
 import socket
 from typing import TYPE_CHECKING, BinaryIO
 
-import completion_server
+import serving
 from completion_server import Server
 from http_responses import Response, answer, take_head
 
@@ -83,18 +83,5 @@ class FileServer(Server):
                 raise ConnectionAbortedError("the file is shorter than it was")
 
 
-def main() -> None:
-    parser = completion_server.options("Serve a directory over HTTP.", 8000)
-    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER")
-    options = parser.parse_args()
-    folder = os.path.realpath(options.folder)
-    if not os.path.isdir(folder):
-        parser.error(f"not a directory: {folder}")
-    completion_server.main(
-        lambda: FileServer(folder, options.host, options.port, options.backend, options.idle),
-        f"{folder}",
-    )
-
-
 if __name__ == "__main__":
-    main()
+    serving.serve_directory(FileServer)

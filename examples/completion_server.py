@@ -7,18 +7,15 @@ OperationCancelled. So a connection reads from top to bottom, and one thread ser
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import errno
-import signal
 import socket
 from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any
 
-import netcore
+from serving import OUT_OF_DESCRIPTORS, address_of, listen, room_of
 
-# No descriptor is left, for the process or for the system.
-_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+import netcore
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -43,24 +40,20 @@ class Server:
     ) -> None:
         self.talk = talk
         self.selector = netcore.Selector(backend)
-        # A connection needs two descriptors in most servers; select(2) has few.
-        self.room = max((self.selector.max_descriptors or 1_000_000) // 2 - 32, 1)
+        self.room = room_of(self.selector)
         self.connections: set[Task] = set()
         self.stopped = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self.listener = socket.create_server((host, port), family=family, backlog=1024)
+            self.listener = listen(host, port)
         except BaseException:
             self.selector.close()
             raise
-        self.listener.setblocking(False)
         self.accept = netcore.Accept(self.listener)
         self.accepting = False  # It is submitted.
 
     @property
     def address(self) -> str:
-        host, port = self.listener.getsockname()[:2]
-        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return address_of(self.listener)
 
     def run(self) -> None:
         try:
@@ -100,7 +93,7 @@ class Server:
         try:
             sock, _ = self.accept.result()
         except OSError as error:
-            if error.errno in _OUT_OF_DESCRIPTORS:
+            if error.errno in OUT_OF_DESCRIPTORS:
                 return  # Until a connection ends, or a second has passed.
             raise
         self.start(self.talk(sock))
@@ -136,26 +129,3 @@ class Server:
         self.connections.discard(task)
         if not self.stopped:
             self.accept_more()
-
-
-def options(description: str, port: int) -> argparse.ArgumentParser:
-    """A parser of the options that every server has."""
-    parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=port, help="0 is any that is free")
-    parser.add_argument("--backend", help=f"one of {', '.join(netcore.available_backends())}")
-    parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS")
-    return parser
-
-
-def main(make: Callable[[], Server], what: str) -> None:
-    """Make a server, and run it until the program is interrupted or terminated."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        server = make()
-        print(f"{what} at {server.address} with {server.selector.backend}", flush=True)
-        server.run()
-    except KeyboardInterrupt:
-        print("stopped")
-    except (OSError, OverflowError, ValueError) as error:
-        raise SystemExit(str(error)) from None

@@ -4,17 +4,14 @@
 
 Each connection is a generator that reads from top to bottom: it does what it can without waiting
 and yields the events that it needs to go on. The server is the loop that waits for all of them at
-once. What is answered is in ``http_responses.py``.
+once. What is answered is in ``http_responses.py``, what is around the loop in ``serving.py``.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import errno
 import itertools
 import os
-import signal
 import socket
 import time
 from collections import OrderedDict
@@ -22,7 +19,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
+import serving
 from http_responses import Response, answer, take_head
+from serving import OUT_OF_DESCRIPTORS, address_of, listen, room_of
 
 import netcore
 from netcore import EVENT_READ, EVENT_WRITE
@@ -30,8 +29,6 @@ from netcore import EVENT_READ, EVENT_WRITE
 CHUNK = 256 * 1024  # Sent of a file before the other connections have their turn.
 ACCEPTS = 64  # Connections accepted before the others have their turn.
 LINGER = 64  # Chunks that are thrown away from a client that does not stop talking.
-# accept(2): no descriptor is left, for the process or for the system.
-_OUT_OF_DESCRIPTORS = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 if TYPE_CHECKING:
     from typing import TypeVar
@@ -151,24 +148,20 @@ class Server:
         self.root = os.path.realpath(root)
         self.idle = idle
         self.selector = netcore.Selector(backend)
-        # A connection needs two descriptors, itself and its file; select(2) has few.
-        self.room = max((self.selector.max_descriptors or 1_000_000) // 2 - 32, 1)
+        self.room = room_of(self.selector)  # A connection and its file: two descriptors.
         # The one that was idle longest comes first.
         self.connections: OrderedDict[Connection, None] = OrderedDict()
         self.stopped = False
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         try:
-            self.listener = socket.create_server((host, port), family=family, backlog=1024)
+            self.listener = listen(host, port)
         except BaseException:
             self.selector.close()
             raise
-        self.listener.setblocking(False)
         self.selector.register(self.listener, EVENT_READ)
 
     @property
-    def url(self) -> str:
-        host, port = self.listener.getsockname()[:2]
-        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+    def address(self) -> str:
+        return f"http://{address_of(self.listener)}/"
 
     def run(self) -> None:
         try:
@@ -204,7 +197,7 @@ class Server:
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in _OUT_OF_DESCRIPTORS:
+                if error.errno in OUT_OF_DESCRIPTORS:
                     self.set_accepting(False)
                     return
                 # Else this client has given up already (accept(2)).
@@ -268,29 +261,5 @@ class Server:
         return list(itertools.islice(self.connections, 1))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Serve a directory over HTTP.")
-    parser.add_argument("directory", nargs="?", default=".", metavar="DIRECTORY")
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, default=8000, help="0 is any that is free")
-    parser.add_argument("--backend", help=f"one of {', '.join(netcore.available_backends())}")
-    parser.add_argument("--idle", type=float, default=30.0, metavar="SECONDS")
-    options = parser.parse_args()
-    if not os.path.isdir(options.directory):
-        parser.error(f"not a directory: {options.directory}")
-    # To be terminated is to be interrupted: run() closes everything either way.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        server = Server(
-            options.directory, options.host, options.port, options.backend, options.idle
-        )
-        print(f"{server.root} at {server.url} with {server.selector.backend}", flush=True)
-        server.run()
-    except KeyboardInterrupt:
-        print("stopped")
-    except (OSError, OverflowError, ValueError) as error:
-        parser.exit(1, f"{error}\n")
-
-
 if __name__ == "__main__":
-    main()
+    serving.serve_directory(Server)

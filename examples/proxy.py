@@ -17,7 +17,7 @@ import struct
 import time
 from typing import TYPE_CHECKING, Any
 
-import completion_server
+import serving
 from completion_server import Server
 
 from netcore import Connect, Recv, SendAll
@@ -118,7 +118,7 @@ class Relay:
 
 
 def main() -> None:
-    parser = completion_server.options("Pass connections on to another address.", 8080)
+    parser = serving.options("Pass connections on to another address.", 8080)
     parser.add_argument("target_host")
     parser.add_argument("target_port", type=int)
     options = parser.parse_args()
@@ -130,7 +130,7 @@ def main() -> None:
         )
         return Proxy(found[0][4], options.host, options.port, options.backend, options.idle)
 
-    completion_server.main(make, f"proxy to {options.target_host}:{options.target_port}")
+    serving.run(make, f"proxy to {options.target_host}:{options.target_port}")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
 import random
 import socket
-import struct
 import sys
 import threading
 import time
@@ -18,6 +16,8 @@ from typing import Any
 
 import pytest
 from netcore.conformance import wine
+from netcore.conformance.tools import reset
+from servers import SOON, starting, wait_until
 
 import netcore
 
@@ -29,9 +29,7 @@ from completion_file_server import FileServer  # noqa: E402
 from completion_server import Server  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
-SOON = 15.0
 BIG = random.Random(2).getrandbits(8 * (6 << 20)).to_bytes(6 << 20, "little")
-LINGER = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
 BACKENDS = [*netcore.available_backends(), *["stacked:Stacked"] * (sys.platform == "linux")]
 
 Run = Callable[..., Any]
@@ -40,33 +38,8 @@ Run = Callable[..., Any]
 @pytest.fixture(params=BACKENDS)
 def run(request: pytest.FixtureRequest) -> Iterator[Run]:
     """Starts servers on one of the backends; afterwards none of them may have failed."""
-    with contextlib.ExitStack() as stack:
-
-        def run(make: Callable[..., Server], *arguments: object, **options: object) -> Server:
-            server = make(*arguments, backend=request.param, **options)
-            failures: list[BaseException] = []
-            thread = threading.Thread(target=_run, args=(server, failures))
-            thread.start()
-            stack.callback(_end, server, thread, failures)
-            return server
-
+    with starting(request.param) as run:
         yield run
-
-
-def _run(server: Server, failures: list[BaseException]) -> None:
-    try:
-        server.run()
-    except BaseException as error:
-        failures.append(error)
-
-
-def _end(server: Server, thread: threading.Thread, failures: list[BaseException]) -> None:
-    server.stop()
-    thread.join(SOON)
-    assert not thread.is_alive(), "the server did not stop"
-    if failures:
-        raise failures[0]
-    assert not server.connections
 
 
 def echoing(backend: str, idle: float | None = None) -> Server:
@@ -91,11 +64,6 @@ def _connect(stack: Stack, server: Server | socket.socket, room: int = 0) -> soc
     sock.settimeout(SOON)
     sock.connect(listener.getsockname()[:2])
     return sock
-
-
-def _reset(sock: socket.socket) -> None:
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER)
-    sock.close()
 
 
 def _some(sock: socket.socket, most: int = 1 << 30) -> bytes:
@@ -127,13 +95,6 @@ def _breaks(sock: socket.socket) -> bool:
         return True
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "not within reasonable time"
-        time.sleep(0.01)
-
-
 def _pair(stack: Stack, run: Run, **options: float) -> tuple[socket.socket, socket.socket]:
     """A client, and the other end of its connection, with a proxy between them."""
     listener = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
@@ -159,7 +120,7 @@ def test_two_hundred_connections_at_once_get_back_what_they_say(run: Run, stack:
     assert len(echo_server.connections) == len(socks)
     for sock in socks:
         sock.close()
-    _wait_until(lambda: not echo_server.connections and not proxy.connections)
+    wait_until(lambda: not echo_server.connections and not proxy.connections)
 
 
 def test_who_reads_nothing_before_all_is_said_gets_some(run: Run, stack: Stack) -> None:
@@ -198,11 +159,11 @@ def test_connections_that_break_at_any_moment_harm_nobody(run: Run, stack: Stack
                 sock.send(BIG[: chance.choice([1, 5000, 1 << 20])])
         if chance.random() < 0.3:
             time.sleep(0.002)
-        chance.choice([_reset, socket.socket.close])(sock)
+        chance.choice([reset, socket.socket.close])(sock)
     good.sendall(b"good")
     assert _some(good, 4) == b"good"
     good.close()
-    _wait_until(lambda: not echo_server.connections and not proxy.connections)
+    wait_until(lambda: not echo_server.connections and not proxy.connections)
 
 
 def test_who_is_silent_or_does_not_read_is_dropped_in_time(run: Run, stack: Stack) -> None:
@@ -211,7 +172,7 @@ def test_who_is_silent_or_does_not_read_is_dropped_in_time(run: Run, stack: Stac
     thread = _saying(deaf, BIG)
     assert silent.recv(1) == b""
     thread.join(SOON)
-    _wait_until(lambda: not server.connections)
+    wait_until(lambda: not server.connections)
 
 
 # -- the proxy
@@ -250,7 +211,7 @@ def test_a_break_on_one_side_is_one_on_the_other(
     breaking, other = _pair(stack, run)[:: 1 if client_breaks else -1]
     breaking.sendall(b"so far")
     assert _some(other, 6) == b"so far"
-    _reset(breaking)
+    reset(breaking)
     assert _breaks(other)
 
 
@@ -261,7 +222,7 @@ def test_a_break_is_noticed_while_the_other_way_is_stuck(run: Run, stack: Stack)
         while True:
             upstream.send(BIG)
     upstream.settimeout(SOON)
-    _reset(client)
+    reset(client)
     with pytest.raises(ConnectionError):
         upstream.sendall(bytes(256 << 20))
 
@@ -272,7 +233,7 @@ def test_who_cannot_be_connected_is_told(run: Run, stack: Stack) -> None:
         proxy = run(Proxy, nobody.getsockname())
         with contextlib.suppress(ConnectionError):
             assert _breaks(_connect(stack, proxy))
-    _wait_until(lambda: not proxy.connections)
+    wait_until(lambda: not proxy.connections)
 
 
 def test_a_download_is_not_idle_because_its_client_is_silent(run: Run, stack: Stack) -> None:

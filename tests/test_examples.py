@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import socket
-import struct
 import subprocess
 import sys
 import threading
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Union
 
 import pytest
+from netcore.conformance.tools import reset
+from servers import starting, wait_until
 
 import netcore
 
@@ -75,8 +76,8 @@ class Client:
 
     def reset(self) -> None:
         """Close with RST."""
-        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
+        reset(self.sock)
+        self.file.close()
 
     def close(self) -> None:
         self.file.close()
@@ -120,35 +121,12 @@ def kind(request: pytest.FixtureRequest) -> type[AServer]:
 @pytest.fixture(params=netcore.available_backends())
 def start(kind: type[AServer], request: pytest.FixtureRequest, site: Path) -> Iterator[Start]:
     """Starts servers on one of the backends; afterwards none of them may have failed."""
-    with contextlib.ExitStack() as stack:
+    with starting(request.param) as run:
 
         def start(root: Path = site, **options: float) -> AServer:
-            server = kind(str(root), backend=request.param, **options)
-            failures: list[BaseException] = []
-            thread = threading.Thread(target=_run, args=(server, failures))
-            thread.start()
-            stack.callback(_end, server, thread, failures)
-            return server
+            return run(kind, str(root), **options)
 
         yield start
-
-
-def _run(server: AServer, failures: list[BaseException]) -> None:
-    try:
-        server.run()
-    except BaseException as error:
-        failures.append(error)
-
-
-def _end(server: AServer, thread: threading.Thread, failures: list[BaseException]) -> None:
-    if thread.is_alive():
-        with contextlib.suppress(RuntimeError):  # It has just ended by itself.
-            server.stop()
-    thread.join(SOON)
-    assert not thread.is_alive(), "the server did not stop"
-    if failures:
-        raise failures[0]
-    assert not server.connections
 
 
 @pytest.fixture
@@ -166,13 +144,6 @@ def connect() -> Iterator[Callable[..., Client]]:
 
 def _address(server: AServer) -> tuple[str, int]:
     return server.listener.getsockname()[:2]
-
-
-def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SOON
-    while not condition():
-        assert time.monotonic() < deadline, "not within reasonable time"
-        time.sleep(0.01)
 
 
 Connect = Callable[..., Client]
@@ -267,7 +238,7 @@ def test_many_connections_at_once(start: Start, connect: Connect) -> None:
     assert len(server.connections) == len(clients)
     for client in clients:
         client.close()
-    _wait_until(lambda: not server.connections)
+    wait_until(lambda: not server.connections)
 
 
 def test_more_connections_than_there_is_room_for_wait_for_their_turn(
@@ -350,7 +321,7 @@ def test_a_reset_in_the_middle_harms_nobody_else(start: Start, connect: Connect)
             client.sock.sendall(request)
             client.reset()
     assert connect(server).ask(GET % (b"small.txt", b"")).body == SMALL
-    _wait_until(lambda: len(server.connections) == 1)
+    wait_until(lambda: len(server.connections) == 1)
 
 
 def test_a_client_that_closes_its_side_first_gets_its_answers(
