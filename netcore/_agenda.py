@@ -236,7 +236,8 @@ class Agenda(Progress):
             if operation.on_socket and operation.subject.fileno() != operation.fd:
                 self._call_back(operation)
         for channel in list(self._channels.by_fd.values()):
-            if not channel.is_idle() and channel.is_closed():
+            channel.let_go()
+            if channel.is_closed() and not (channel.is_idle() and channel.theirs):
                 self._drop(channel)
 
     def _repair(self) -> None:

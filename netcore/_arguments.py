@@ -9,6 +9,14 @@ from typing import Any
 from netcore._registry import fileno_of
 
 
+def check_socket(sock: Any) -> None:
+    """Raise TypeError for what is no ``socket.socket``, or does TLS."""
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"not a socket.socket: {sock!r}")
+    if hasattr(sock, "_sslobj"):
+        raise TypeError(f"TLS has to be done with an ssl.MemoryBIO, not by {sock!r}")
+
+
 def positive(size: int) -> int:
     """``size``, which is an int, and at least 1; else ValueError."""
     if not isinstance(size, int) or size < 1:

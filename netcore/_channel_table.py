@@ -74,7 +74,8 @@ class Channels:
         self.dirty.pop(channel, None)
         channel.clear()
         try:
-            self.native.watch(channel.fd, channel.told, 0)
+            if channel.told:
+                self.native.watch(channel.fd, channel.told, 0)
             if channel.theirs:
                 self.native.watch(channel.fd, 0, channel.theirs)
         except (OSError, ValueError):

@@ -90,6 +90,13 @@ class Channel:
         if operation is not None and operation._owner is self.owner:
             self.reader = operation
 
+    def let_go(self) -> None:
+        """Hold nothing that is not pending: it has come out a while ago."""
+        operation = self.hot_recv
+        if operation is not None and operation._owner is not self.owner:
+            self.hot_recv = None
+        self.hot_send = None
+
     def is_hot(self, operation: Operation) -> bool:
         """Whether the hot paths may be taken for ``operation``, from what is always so."""
         edge = self.told & EDGE and self.told & EVENT_READ and not self.theirs and not self.polls

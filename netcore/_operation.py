@@ -72,6 +72,9 @@ class Operation:
     def __init__(
         self, subject: Any = None, *, data: Any = None, timeout: float | None = None
     ) -> None:
+        self._set(subject, data, timeout)
+
+    def _set(self, subject: Any, data: Any, timeout: float | None) -> None:
         #: What it works on: a socket, another object with ``fileno()``, or a number.
         self.subject = subject
         self.data = data

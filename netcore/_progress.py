@@ -65,6 +65,7 @@ class Progress(ReadinessBackend):
         self.room = 64
         self._pinned = False  # Something finished has a buffer to be released.
         self._channels = Channels(native, interest_of)
+        self.table = self._channels.table
         # Stopped by the budget; to be continued by the next wait.
         self._stopped: dict[Channel, None] = {}
         self._budget = BUDGET
@@ -156,7 +157,7 @@ class Progress(ReadinessBackend):
     def take(self, pairs: Pairs) -> Pairs:
         """Go on with what ``pairs`` are about, and return those that are the user's."""
         rest = []
-        table, finished = self._channels.table, self.finished
+        table, finished = self.table, self.finished
         spent, read_mask, batch = 0, self._read_mask, self.due
         self._budget = BUDGET
         for fd, mask in pairs:

@@ -32,9 +32,9 @@ class Submission(Attached):
         open, RuntimeError for what is submitted already: then nothing will come out.
         """
         # The hot paths: what came out last is submitted once more, on the same stream and without a
-        # timeout. One branch a class, because CPython specializes the lookup of attributes for one.
-        # Between the look at hot_* and the new owner no other thread comes in.
-        # A socket knows that it was closed, and does so faster than it says its number.
+        # timeout, or a new one in its place. One branch a class, because CPython specializes the
+        # lookup of attributes for one. Between the look at hot_* and the new owner no other thread
+        # comes in. A socket knows that it was closed, and does so faster than it says its number.
         kind: Any = type(operation)
         if kind is Recv:
             if (
@@ -46,12 +46,14 @@ class Submission(Attached):
                 operation._owner = self._driver
                 operation.value = None  # A message may be long.
                 return operation
+            if operation._owner is NEVER and self._recv_next(operation):
+                return operation
         elif kind is SendAll:
             buffer: Any = operation.buffer  # type: ignore[attr-defined]
-            if (
-                operation._channel.hot_send is operation
-                and type(buffer) is bytes
-                and not other_threads()
+            if (type(buffer) is bytes and not other_threads()) and (
+                self._send_next(operation)
+                if operation._owner is NEVER
+                else operation._channel.hot_send is operation
                 and operation._owner.over is self._driver
                 and not operation.subject._closed
             ):
@@ -79,7 +81,7 @@ class Submission(Attached):
                 # Nothing is called until the next wait knows of it.
                 channel: Any = operation._channel
                 channel.hot_send, channel.writer = None, operation
-                operation._sent, operation._total = sent, size
+                operation._sent, operation._total = sent, size  # type: ignore[attr-defined]
                 operation._argument = buffer
                 owner._stopped[channel] = None
                 owner.plain = 0
@@ -117,6 +119,53 @@ class Submission(Attached):
         elif self._disposed:  # Meanwhile: nobody would ever hear of it.
             driver.close()
         return operation
+
+    def _recv_next(self, operation: Any) -> bool:
+        """Have ``operation``, which is new, in the place of the Recv that came out last on its
+        stream; False if that is not possible.
+        """
+        if operation._timeout is not None or not (ATOMIC or not other_threads()):
+            return False
+        channel = self._channel_of(operation.subject)
+        last = channel.hot_recv
+        if (
+            last is None
+            or last.subject is not operation.subject
+            or last._owner.over is not self._driver
+        ):
+            return False
+        operation._channel, operation.fd = channel, last.fd
+        operation._call, operation._direct = last._call, True
+        channel.hot_recv = operation
+        operation._owner = self._driver
+        return True
+
+    def _send_next(self, operation: Any) -> bool:
+        """As ``_recv_next``, for a SendAll, which is not attempted here."""
+        if operation._timeout is not None:
+            return False
+        channel = self._channel_of(operation.subject)
+        last = channel.hot_send
+        if (
+            last is None
+            or last.subject is not operation.subject
+            or last._owner.over is not self._driver
+        ):
+            return False
+        operation._channel, operation.fd = channel, last.fd
+        operation._call, operation._direct = last._call, True
+        channel.hot_send = operation
+        return True
+
+    def _channel_of(self, sock: Any) -> Any:
+        """That of a non-blocking socket which is open; there may be none, or one of another."""
+        driver = self._driver
+        if driver is not None and not sock._closed and sock.gettimeout() == 0:
+            try:
+                return driver.table[sock.fileno()]
+            except IndexError:
+                pass
+        return NOWHERE
 
     def cancel(self, operation: Operation) -> bool:
         """Ask for the end of ``operation``; False if it is not pending here.

@@ -17,8 +17,8 @@ from operator import index
 from typing import TYPE_CHECKING, Any
 
 from netcore._arguments import check_address as check_address
+from netcore._arguments import check_socket, positive
 from netcore._arguments import pinned as pinned
-from netcore._arguments import positive
 from netcore._descriptor_operations import AcceptPipe as AcceptPipe
 from netcore._descriptor_operations import ConnectPipe as ConnectPipe
 from netcore._descriptor_operations import Overlapped as Overlapped
@@ -66,12 +66,13 @@ class _OnSocket(Operation):
     def __init__(
         self, sock: socket.socket, *, data: Any = None, timeout: float | None = None
     ) -> None:
-        super().__init__(sock, data=data, timeout=timeout)
-        if sock.__class__ is not socket.socket:
-            if not isinstance(sock, socket.socket):
-                raise TypeError(f"not a socket.socket: {sock!r}")
-            if hasattr(sock, "_sslobj"):
-                raise TypeError(f"TLS has to be done with an ssl.MemoryBIO, not by {sock!r}")
+        self._set(sock, data, timeout)
+
+    # The constructors call it directly, because super() takes as long as all the rest of them.
+    def _set(self, subject: Any, data: Any, timeout: float | None) -> None:
+        if subject.__class__ is not socket.socket:
+            check_socket(subject)
+        Operation._set(self, subject, data, timeout)
 
     @property
     def sock(self) -> socket.socket:
@@ -106,7 +107,7 @@ class Recv(_OnSocket):
     def __init__(
         self, sock: socket.socket, size: int, *, data: Any = None, timeout: float | None = None
     ) -> None:
-        super().__init__(sock, data=data, timeout=timeout)
+        self._set(sock, data, timeout)
         self._size = self._argument = self._total = positive(size)
         self.truncated = False
 
@@ -141,7 +142,7 @@ class RecvInto(_OnSocket):
         data: Any = None,
         timeout: float | None = None,
     ) -> None:
-        super().__init__(sock, data=data, timeout=timeout)
+        self._set(sock, data, timeout)
         self.buffer = buffer
         self.truncated = False
 
@@ -171,7 +172,7 @@ class _Sending(_OnSocket):
         data: Any = None,
         timeout: float | None = None,
     ) -> None:
-        super().__init__(sock, data=data, timeout=timeout)
+        self._set(sock, data, timeout)
         self.buffer = buffer
         self._sent = 0
 

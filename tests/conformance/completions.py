@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import socket
 import sys
@@ -221,3 +222,8 @@ def in_use(
         arrived(b, 4)
         assert b.recv(10) == b"pong"
     return recv, send
+
+
+def collect() -> None:
+    for _ in range(3):
+        gc.collect()

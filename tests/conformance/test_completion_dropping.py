@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import socket
 import warnings
 import weakref
@@ -17,7 +16,7 @@ from netcore import (
 )
 from netcore.contract import ReadinessBackend
 
-from .completions import assert_nothing_done, finished, is_pinned, pins
+from .completions import assert_nothing_done, collect, finished, is_pinned, pins
 from .rules import rule
 from .tools import SOON, arrived, tcp_pair
 
@@ -33,11 +32,6 @@ def dropped(selector: Selector, sock: socket.socket) -> weakref.ref[Data]:
     data = Data()
     selector.submit(RecvInto(sock, bytearray(1 << 16), data=data))
     return weakref.ref(data)
-
-
-def collect() -> None:
-    for _ in range(3):
-        gc.collect()
 
 
 @rule(117)
