@@ -100,13 +100,14 @@ class Agenda(Progress):
             operation = submitted[0]
             if self._cancels and operation in self._cancels:
                 self._end(operation, OperationCancelled())
+                while operation in self._cancels:  # Others may come meanwhile, and stay.
+                    self._cancels.remove(operation)
             else:
                 try:
                     self._start(operation)
                 except OSError as error:
                     self._end(operation, error)
             submitted.popleft()
-        self._cancels.clear()
 
     def _reconsider(self) -> None:
         """Bring things in order after an exception, and leave alone what was cancelled."""

@@ -95,6 +95,10 @@ class ReadinessOverCompletion(ReadinessBackend):
                 if not new:
                     return
                 watch = self._watches[fd] = Watch(fd)
+            if not old and watch.state is State.IN_FLIGHT:
+                # It is about a file that was closed: the number has come back.
+                watch.state = State.CANCELLING
+                self._native.cancel(watch)
             before, watch.wanted = watch.wanted, new
             if new and not self._waiting:
                 self._dirty[watch] = None

@@ -67,6 +67,7 @@ class CompletionOverReadiness(Agenda):
         if channel is not None:
             with self._lock:
                 self.plain = 0
+                channel.leave_hot_paths()  # From here on nothing is submitted but to ``submitted``.
                 if (channel.reset or not channel.is_idle()) and not channel.is_closed():
                     before, channel.theirs = channel.theirs, new
                     try:

@@ -160,12 +160,12 @@ class Selector(Submission):
             if len(pairs) == room and max_events is None:
                 pairs = self._all_of(pairs)
 
-    def _deliver(self, pairs: Pairs) -> Rows:
-        """The rows of an answer that may be plain, or of the next one."""
+    def _deliver(self, pairs: Pairs, deadline: float | None) -> Rows:
+        """The rows of an answer that may be plain, or of the next one before ``deadline``."""
         rows = self._rows(pairs)
         if all(rows) and not self._touched and not self._stale(rows):
             return rows
-        return self._go_on(pairs, None, None, None)
+        return self._go_on(pairs, None, deadline, None)
 
     def _all_of(self, pairs: Pairs) -> Pairs:
         """``pairs`` filled the room: ask again, with more of it, until it does not.

@@ -77,6 +77,8 @@ class Submission(Attached):
                     operation.value = sent
                     operation._owner = owner.due
                     owner.finished.append(operation)
+                    if self._waiting:  # This is a signal handler.
+                        self._wake()
                     return operation
                 # Nothing is called until the next wait knows of it.
                 channel: Any = operation._channel
@@ -232,7 +234,7 @@ class Submission(Attached):
                     if pairs:
                         rest = driver.after(pairs) if other_threads() else driver.take(pairs)
                         if rest:
-                            ready = self._deliver(rest)
+                            ready = self._deliver(rest, deadline)
             except BaseException:
                 driver.interrupt()
                 raise
@@ -265,7 +267,7 @@ class Submission(Attached):
         driver = self._driver
         return ready, driver.hand_out(max_events) if driver else []
 
-    def _deliver(self, pairs: Any) -> Rows:
+    def _deliver(self, pairs: Any, deadline: float | None) -> Rows:
         raise NotImplementedError
 
     def select(self, timeout: float | None = None, max_events: int | None = None) -> Rows:

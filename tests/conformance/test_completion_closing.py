@@ -169,6 +169,31 @@ def test_the_number_of_a_closed_socket_is_registered(selector: Selector, noticed
 
 
 @rule(115)
+@pytest.mark.parametrize("asked", [False, True])
+def test_operations_work_where_a_closed_socket_is_still_registered(
+    selector: Selector, asked: bool
+) -> None:
+    """With the number of the socket that operations are submitted on, as the last of several."""
+    a, b = tcp_pair()
+    number = a.fileno()
+    assert done_by(selector, SendAll(a, b"x")) == 1
+    selector.register(a, EVENT_READ)
+    if asked:
+        assert_nothing_done(selector)
+    with b:
+        a.close()
+        for _ in range(2):
+            with pair_with_number(number) as (c, d):
+                recv = selector.submit(Recv(c, 10))
+                assert_nothing_done(selector)
+                d.send(b"new")
+                assert outcome(selector, recv) == b"new"
+                recv = selector.submit(Recv(c, 10))
+                assert_nothing_done(selector)
+            assert isinstance(finished(selector, recv)[0].error, OSError)
+
+
+@rule(115)
 @pytest.mark.parametrize("many", [0, 200])
 @pytest.mark.parametrize("end", ["closed", "cancelled", "done"])
 def test_a_duplicate_of_what_was_pending_does_not_haunt_us(

@@ -1,0 +1,112 @@
+"""What another thread or a signal handler does at a chosen moment in the middle of netcore."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from conformance.completions import assert_nothing_done, finished, in_use, outcome
+from conformance.tools import SOON, in_thread, tcp_pair
+
+import netcore
+from netcore import EVENT_HANGUP, Recv, Selector
+from netcore._agenda import Agenda
+from netcore._progress import Progress
+
+Pair = tuple[socket.socket, socket.socket]
+
+if "epoll" not in netcore.available_backends():
+    pytest.skip(
+        "it takes the hot paths, which need an edge-triggered backend", allow_module_level=True
+    )
+
+
+@pytest.fixture
+def selector() -> Iterator[Selector]:
+    with Selector("epoll") as selector:
+        yield selector
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    a, b = tcp_pair()
+    a.setblocking(False)
+    with a, b:
+        yield a, b
+
+
+def test_a_cancel_while_others_begin_is_not_forgotten(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recv = selector.submit(Recv(pair[0], 10))
+    assert_nothing_done(selector)
+    begin = Agenda._start
+
+    def start(self: Any, operation: Any) -> None:
+        begin(self, operation)
+        selector.cancel(recv)
+
+    monkeypatch.setattr(Agenda, "_start", start)
+    finished(selector, selector.post(), recv)
+    assert isinstance(recv.error, netcore.OperationCancelled)
+
+
+def test_what_is_submitted_while_its_socket_is_registered_is_done(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recv, _ = in_use(selector, pair)
+    drop = Progress._drop
+
+    def submitting(self: Any, *arguments: Any) -> None:
+        with in_thread(lambda: selector.submit(recv)):
+            pass
+        drop(self, *arguments)
+
+    monkeypatch.setattr(Progress, "_drop", submitting)
+    over = threading.Event()
+    with in_thread(over.wait):  # So that threads are reckoned with.
+        selector.register(pair[0], EVENT_HANGUP)
+        over.set()
+    monkeypatch.undo()
+    pair[1].send(b"x")
+    assert outcome(selector, recv) == b"x"
+
+
+def test_what_a_handler_sends_ends_the_wait(selector: Selector, pair: Pair) -> None:
+    _, send = in_use(selector, pair)
+    driver: Any = selector._driver
+    native_wait = driver.native_wait
+
+    def interrupted(timeout: float, room: int) -> Any:
+        driver.native_wait = native_wait
+        selector.submit(send)
+        pairs = native_wait(timeout, room)
+        assert pairs, "nothing has woken it"
+        return pairs
+
+    while not driver.plain:
+        assert_nothing_done(selector, 0.01)
+    driver.native_wait = interrupted
+    assert selector.wait(SOON) == ([], [send])
+
+
+def test_a_wait_that_begins_something_ends_in_time(selector: Selector, pair: Pair) -> None:
+    recv, _ = in_use(selector, pair)
+    driver: Any = selector._driver
+    native_wait = driver.native_wait
+
+    def meanwhile(timeout: float, room: int) -> Any:
+        driver.native_wait = native_wait
+        with in_thread(lambda: selector.submit(recv)):
+            pass
+        with in_thread(lambda: selector.submit(Recv(pair[0], 1))):
+            pass
+        return native_wait(timeout, room)
+
+    while not driver.plain:
+        assert_nothing_done(selector, 0.01)
+    driver.native_wait = meanwhile
+    assert selector.wait(1.1) == ([], [])
