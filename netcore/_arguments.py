@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 from operator import index
 from typing import Any
 
@@ -19,8 +20,8 @@ def check_socket(sock: Any) -> None:
 
 def positive(size: int) -> int:
     """``size``, which is an int, and at least 1; else ValueError."""
-    if not isinstance(size, int) or size < 1:
-        raise ValueError(f"size must be at least 1, not {size!r}")
+    if not isinstance(size, int) or not 1 <= size <= sys.maxsize:
+        raise ValueError(f"size must be from 1 to {sys.maxsize}, not {size!r}")
     return size
 
 

@@ -93,8 +93,8 @@ class Operation:
         self._owner: Any = NEVER
         # What the owner keeps of its descriptor.
         self._channel: Any = NOWHERE
-        # How it is attempted: _call(_argument) if it is a single system call on a stream, that is
-        # if _direct; else _call(self).
+        # How it is attempted: _call(_argument), for a send with flags behind it, if it is a single
+        # system call on a stream, that is if _direct; else _call(self).
         self._call: Callable[[Any], Any] | None = None
         self._argument: Any = None
         self._direct = False

@@ -6,6 +6,7 @@ See ``_emulation.py`` for how it goes about it.
 from __future__ import annotations
 
 import errno
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
@@ -14,6 +15,7 @@ from netcore import _attempts
 from netcore._channel_table import Channels
 from netcore._channels import Channel
 from netcore._operation import NOWHERE, Batch, Operation, closed_meanwhile
+from netcore._sockets import DO_NOT_WAIT
 from netcore.contract import (
     CLOSED,
     CONDITIONS,
@@ -84,6 +86,9 @@ class Progress(ReadinessBackend):
                 break
             except OSError as error:
                 self._not_received(channel, operation, error)
+            except MemoryError:  # For so long a buffer.
+                failure = OSError(errno.ENOMEM, f"{os.strerror(errno.ENOMEM)}: {operation!r}")
+                self._not_received(channel, operation, failure)
             else:
                 self._received(channel, operation, value)
             if not channel.readable:
@@ -125,9 +130,9 @@ class Progress(ReadinessBackend):
                 if operation._direct:
                     # What is noted right after a call, a signal handler that raises does not undo.
                     if not operation._sent:
-                        operation._sent = call(operation._argument)
+                        operation._sent = call(operation._argument, DO_NOT_WAIT)
                     elif operation._sent < operation._total:
-                        operation._sent += call(_attempts.what_is_left(operation))
+                        operation._sent += call(_attempts.what_is_left(operation), DO_NOT_WAIT)
                     if operation._sent < operation._total:
                         continue
                     operation.value = operation._sent

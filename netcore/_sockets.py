@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Final
 
+#: A flag of send(): as if the socket was non-blocking. Windows has none.
+DO_NOT_WAIT: Final = int(getattr(socket, "MSG_DONTWAIT", 0))
 # As socket.type, which looks for the name of the number each time.
 _type_of = socket.SocketType.type.__get__
 

@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netcore._attached import Attached
+from netcore._sockets import DO_NOT_WAIT
 from netcore._threads import ATOMIC, other_threads
 from netcore._timeouts import LONGEST, seconds
 from netcore.operations import NEVER, NOWHERE, Batch, Operation, Post, Recv, SendAll
@@ -50,7 +51,8 @@ class Submission(Attached):
                 return operation
         elif kind is SendAll:
             buffer: Any = operation.buffer  # type: ignore[attr-defined]
-            if (type(buffer) is bytes and not other_threads()) and (
+            # While somebody waits, this is a signal handler: the wait is to end.
+            if (type(buffer) is bytes and not self._waiting and not other_threads()) and (
                 self._send_next(operation)
                 if operation._owner is NEVER
                 else operation._channel.hot_send is operation
@@ -64,7 +66,7 @@ class Submission(Attached):
                 call: Any = operation._call
                 failure = None
                 try:
-                    sent = call(buffer)
+                    sent = call(buffer, DO_NOT_WAIT)
                 except BlockingIOError:
                     sent = 0
                 except OSError as error:
@@ -77,8 +79,6 @@ class Submission(Attached):
                     operation.value = sent
                     operation._owner = owner.due
                     owner.finished.append(operation)
-                    if self._waiting:  # This is a signal handler.
-                        self._wake()
                     return operation
                 # Nothing is called until the next wait knows of it.
                 channel: Any = operation._channel
@@ -91,6 +91,7 @@ class Submission(Attached):
                     owner.not_sent(channel, operation, failure)
                 return operation
         driver = self._driver
+        _check(operation)
         if not operation._owner.over and operation._owner is not NEVER:
             raise RuntimeError(f"submitted already: {operation!r}")
         if driver is None:
@@ -112,6 +113,8 @@ class Submission(Attached):
             operation.fd, operation._call, operation._channel = -1, None, NOWHERE
             self._check_open()
             raise
+        if operation._channel.owner is not driver:
+            operation._channel = NOWHERE  # It may come out before it gets one here.
         operation.error = None
         driver.keep_order(operation)
         operation._owner = driver
@@ -175,6 +178,7 @@ class Submission(Attached):
         It still comes out of ``wait``: with OperationCancelled, or with its result if that was
         faster. Any thread.
         """
+        _check(operation)
         with self._lock:
             self._check_open()
             pending = self._driver is not None and self._driver.cancel(operation)
@@ -227,7 +231,8 @@ class Submission(Attached):
                 deadline = monotonic() + timeout + 1e-9
             try:
                 self._waiting = True
-                if driver.plain and not driver.submitted:
+                # Nothing by another thread or a signal handler, meanwhile.
+                if driver.plain and not driver.submitted and not driver.finished:
                     driver.plain -= 1
                     pairs = driver.native_wait(1, driver.room)
                     driver.owed = False
@@ -272,3 +277,8 @@ class Submission(Attached):
 
     def select(self, timeout: float | None = None, max_events: int | None = None) -> Rows:
         raise NotImplementedError
+
+
+def _check(operation: object) -> None:
+    if not isinstance(operation, Operation):
+        raise TypeError(f"not an operation: {operation!r}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ import netcore
 from netcore import EVENT_HANGUP, Recv, Selector
 from netcore._agenda import Agenda
 from netcore._progress import Progress
+from netcore._threads import ATOMIC
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -22,6 +24,9 @@ if "epoll" not in netcore.available_backends():
     pytest.skip(
         "it takes the hot paths, which need an edge-triggered backend", allow_module_level=True
     )
+
+
+plain = pytest.mark.skipif(not ATOMIC, reason="no wait is plain on this interpreter")
 
 
 @pytest.fixture
@@ -75,6 +80,7 @@ def test_what_is_submitted_while_its_socket_is_registered_is_done(
     assert outcome(selector, recv) == b"x"
 
 
+@plain
 def test_what_a_handler_sends_ends_the_wait(selector: Selector, pair: Pair) -> None:
     _, send = in_use(selector, pair)
     driver: Any = selector._driver
@@ -93,6 +99,28 @@ def test_what_a_handler_sends_ends_the_wait(selector: Selector, pair: Pair) -> N
     assert selector.wait(SOON) == ([], [send])
 
 
+def test_what_a_handler_sends_just_before_the_wait_comes_out(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, send = in_use(selector, pair)
+    driver: Any = selector._driver
+    while not driver.plain:
+        assert_nothing_done(selector, 0.01)
+
+    def monotonic() -> float:
+        monkeypatch.undo()
+        selector.submit(send)
+        return time.monotonic()
+
+    def waits(*_: object) -> None:
+        raise AssertionError("it waits")
+
+    monkeypatch.setattr("netcore._submission.monotonic", monotonic)
+    monkeypatch.setattr(driver, "native_wait", waits)
+    assert selector.wait(SOON) == ([], [send])
+
+
+@plain
 def test_a_wait_that_begins_something_ends_in_time(selector: Selector, pair: Pair) -> None:
     recv, _ = in_use(selector, pair)
     driver: Any = selector._driver

@@ -194,11 +194,34 @@ def test_what_is_in_use_is_refused_on_a_socket_that_is_not_what_it_was(
     with contextlib.ExitStack() as opened:
         if how == "closed":
             pair[0].close()
-        elif how == "detached":
-            opened.enter_context(socket.socket(fileno=pair[0].detach()))
         else:
-            pair[0].setblocking(True)
+            opened.enter_context(socket.socket(fileno=pair[0].detach()))
         for op in ops:
             with pytest.raises((OSError, ValueError)):
                 selector.submit(op)
         assert_nothing_done(selector)
+
+
+@rule(94)
+def test_what_is_in_use_does_not_block_with_its_socket(selector: Selector, pair: Pair) -> None:
+    """It is refused, or done as before."""
+    a, b = pair
+    recv, send = in_use(selector, pair)
+    send.buffer = bytes(20 << 20)
+    a.setblocking(True)
+    try:
+        for op in (recv, send):
+            selector.submit(op)
+    except ValueError:
+        return
+    assert_nothing_done(selector)
+    b.setblocking(False)
+    left = len(send.buffer)
+    while left:
+        selector.wait(0.001)
+        with contextlib.suppress(BlockingIOError):
+            left -= len(b.recv(1 << 20))
+    b.send(b"x")
+    finished(selector, *(op for op in (recv, send) if not op.done))
+    assert recv.result() == b"x"
+    assert send.result() == len(send.buffer)
