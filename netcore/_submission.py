@@ -49,47 +49,8 @@ class Submission(Attached):
                 return operation
             if operation._owner is NEVER and self._recv_next(operation):
                 return operation
-        elif kind is SendAll:
-            buffer: Any = operation.buffer  # type: ignore[attr-defined]
-            # While somebody waits, this is a signal handler: the wait is to end.
-            if (type(buffer) is bytes and not self._waiting and not other_threads()) and (
-                self._send_next(operation)
-                if operation._owner is NEVER
-                else operation._channel.hot_send is operation
-                and operation._owner.over is self._driver
-                and not operation.subject._closed
-            ):
-                size = len(buffer)
-                owner: Any = self._driver
-                operation._owner = owner
-                # It is attempted here, and told by the next wait.
-                call: Any = operation._call
-                failure = None
-                try:
-                    sent = call(buffer, DO_NOT_WAIT)
-                except BlockingIOError:
-                    sent = 0
-                except OSError as error:
-                    sent, failure = 0, error
-                except BaseException:
-                    # A signal handler has raised: it is not submitted, and who knows what was sent.
-                    operation._channel.hot_send, operation._owner = None, NEVER
-                    raise
-                if sent == size and failure is None:
-                    operation.value = sent
-                    operation._owner = owner.due
-                    owner.finished.append(operation)
-                    return operation
-                # Nothing is called until the next wait knows of it.
-                channel: Any = operation._channel
-                channel.hot_send, channel.writer = None, operation
-                operation._sent, operation._total = sent, size  # type: ignore[attr-defined]
-                operation._argument = buffer
-                owner._stopped[channel] = None
-                owner.plain = 0
-                if failure is not None:
-                    owner.not_sent(channel, operation, failure)
-                return operation
+        elif kind is SendAll and self._send_at_once(operation):
+            return operation
         driver = self._driver
         _check(operation)
         if not operation._owner.over and operation._owner is not NEVER:
@@ -124,6 +85,54 @@ class Submission(Attached):
         elif self._disposed:  # Meanwhile: nobody would ever hear of it.
             driver.close()
         return operation
+
+    def _send_at_once(self, operation: Any) -> bool:
+        """The hot path of a SendAll: it is attempted here, and told by the next wait. False if it
+        is not for ``operation``.
+        """
+        buffer = operation.buffer
+        # While somebody waits, this is a signal handler: the wait is to end.
+        if type(buffer) is not bytes or self._waiting or other_threads():
+            return False
+        size = len(buffer)
+        if operation._owner is NEVER:
+            if not self._send_next(operation):
+                return False
+        elif (
+            operation._channel.hot_send is not operation
+            or operation._owner.over is not self._driver
+            or operation.subject._closed
+        ):
+            return False
+        owner: Any = self._driver
+        operation._owner = owner
+        call = operation._call
+        failure = None
+        try:
+            sent = call(buffer, DO_NOT_WAIT)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            sent, failure = 0, error
+        except BaseException:
+            # A signal handler has raised: it is not submitted, and who knows what was sent.
+            operation._channel.hot_send, operation._owner = None, NEVER
+            raise
+        if sent == size and failure is None:
+            operation.value = sent
+            operation._owner = owner.due
+            owner.finished.append(operation)
+            return True
+        # Nothing is called until the next wait knows of it.
+        channel = operation._channel
+        channel.hot_send, channel.writer = None, operation
+        operation._sent, operation._total = sent, size
+        operation._argument = buffer
+        owner._stopped[channel] = None
+        owner.plain = 0
+        if failure is not None:
+            owner.not_sent(channel, operation, failure)
+        return True
 
     def _recv_next(self, operation: Any) -> bool:
         """Have ``operation``, which is new, in the place of the Recv that came out last on its
