@@ -230,7 +230,7 @@ class Agenda(Progress):
                 self._end(operation, _timed_out(operation))
 
     def _find_closed(self) -> None:
-        """Look for sockets that were closed while something was pending."""
+        """Look for sockets that were closed, and let go of what has come out."""
         self._looked = monotonic()
         self.patience = min(2 * self.patience, LOOK)
         for operation in list(self._flying):

@@ -92,10 +92,14 @@ class Channel:
 
     def let_go(self) -> None:
         """Hold nothing that is not pending: it has come out a while ago."""
+        self.let_go_of_recv()
+        self.hot_send = None
+
+    def let_go_of_recv(self) -> None:
+        """As ``let_go``; nothing is called here, for the same reason as in ``leave_hot_paths``."""
         operation = self.hot_recv
         if operation is not None and operation._owner is not self.owner:
             self.hot_recv = None
-        self.hot_send = None
 
     def is_hot(self, operation: Operation) -> bool:
         """Whether the hot paths may be taken for ``operation``, from what is always so."""
@@ -160,10 +164,12 @@ class Channel:
 
     def is_told(self) -> bool:
         """Whether the kernel knows of all that is waited for, once for good."""
+        return bool(self.told & EDGE and not self._waited() & ~self.told)
+
+    def _waited(self) -> int:
+        """What the heads of the queues wait for."""
         waited = EVENT_READ if self.reader is not None else 0
-        if self.writer is not None:
-            waited |= EVENT_WRITE
-        return bool(self.told & EDGE and not waited & ~self.told)
+        return waited if self.writer is None else waited | EVENT_WRITE
 
     def wanted(self, edge: int) -> int:
         """The interest that the kernel should be told of; ``edge`` are the bits of one that is
@@ -172,9 +178,7 @@ class Channel:
         Such an interest stays for good and only grows, unless the user has another one.
         """
         self.leave_hot_paths()
-        ours = EVENT_READ if self.reader is not None else 0
-        if self.writer is not None:
-            ours |= EVENT_WRITE
+        ours = self._waited()
         for poll in self.polls:
             ours |= poll.events
         if edge and not self.exact and (not self.theirs or self.theirs & EDGE):

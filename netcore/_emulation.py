@@ -8,8 +8,9 @@ is believed to be ready: a send at once, a receive when the kernel has said so.
   that gave less than was asked for is empty, until the kernel says more.
 * Elsewhere, and for what the user has registered as well, the kernel is told before each wait what
   is waited for.
-* Each wait reads no more than ``BUDGET`` bytes before it hands out what it has: whole batches of
-  large messages would leave the processor's cache before anybody looks at them.
+* What is received is to be in the processor's cache when it is handed out: a wait asks the kernel
+  for fewer events if they bring a lot (``ROOM_BYTES``), and one descriptor is not read for ever
+  (``BUDGET``).
 
 Threads. ``submit`` and ``cancel`` take note, ``wait`` does the work, under the lock; the hot paths
 of ``submit`` are in ``_submission.py``.
@@ -157,9 +158,7 @@ class CompletionOverReadiness(Agenda):
             if operation.direction == WRITING:
                 channel.hot_send = None
             elif operation.direction == READING:
-                hot = channel.hot_recv
-                if hot is not None and hot._owner is not self:
-                    channel.hot_recv = None
+                channel.let_go_of_recv()
 
     def has_news(self) -> bool:
         """Whether something was finished since this was asked last."""

@@ -29,7 +29,7 @@ from netcore.contract import (
 )
 from netcore.operations import Recv, SendAll
 
-#: How many bytes are read before the results are handed out.
+#: How many bytes are read by the operations of one descriptor before the others get their turn.
 BUDGET: Final = 512 * 1024
 #: A plain wait asks for no more events than amount to so many bytes, as far as can be told from the
 #: last ones, but for so many in any case.

@@ -155,7 +155,11 @@ class Submission(Attached):
         return True
 
     def _send_next(self, operation: Any) -> bool:
-        """As ``_recv_next``, for a SendAll, which is not attempted here."""
+        """As ``_recv_next``, for a SendAll, which is not attempted here.
+
+        Said once more: between the look at the last one and its end nothing may be called, and the
+        lookup of attributes is specialized for one class.
+        """
         if operation._timeout is not None:
             return False
         channel = self._channel_of(operation.subject)

@@ -43,6 +43,12 @@ def pair() -> Iterator[Pair]:
         yield a, b
 
 
+def until_plain(selector: Selector) -> None:
+    driver: Any = selector._driver
+    while not driver.plain:
+        assert_nothing_done(selector, 0.01)
+
+
 def test_a_cancel_while_others_begin_is_not_forgotten(
     selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -93,8 +99,7 @@ def test_what_a_handler_sends_ends_the_wait(selector: Selector, pair: Pair) -> N
         assert pairs, "nothing has woken it"
         return pairs
 
-    while not driver.plain:
-        assert_nothing_done(selector, 0.01)
+    until_plain(selector)
     driver.native_wait = interrupted
     assert selector.wait(SOON) == ([], [send])
 
@@ -104,8 +109,7 @@ def test_what_a_handler_sends_just_before_the_wait_comes_out(
 ) -> None:
     _, send = in_use(selector, pair)
     driver: Any = selector._driver
-    while not driver.plain:
-        assert_nothing_done(selector, 0.01)
+    until_plain(selector)
 
     def monotonic() -> float:
         monkeypatch.undo()
@@ -134,7 +138,6 @@ def test_a_wait_that_begins_something_ends_in_time(selector: Selector, pair: Pai
             pass
         return native_wait(timeout, room)
 
-    while not driver.plain:
-        assert_nothing_done(selector, 0.01)
+    until_plain(selector)
     driver.native_wait = meanwhile
     assert selector.wait(1.1) == ([], [])
