@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from netcore.conformance import wine
-from netcore.conformance.tools import reset
+from netcore.conformance.tools import assert_same, reset
 from servers import SOON, starting, wait_until
 
 import netcore
@@ -133,7 +133,7 @@ def test_who_reads_nothing_before_all_is_said_gets_some(run: Run, stack: Stack) 
         quick.sendall(b"quick")
         assert _some(quick, 5) == b"quick"
     for sock, thread in zip(slow, threads):
-        assert _some(sock) == BIG
+        assert_same(_some(sock), BIG)
         thread.join()
 
 
@@ -143,7 +143,7 @@ def test_big_files_come_through_the_proxy(run: Run, tmp_path: Path) -> None:
     with contextlib.closing(HTTPConnection(proxy.address, timeout=SOON)) as connection:
         for _ in range(3):
             connection.request("GET", "/big")
-            assert connection.getresponse().read() == BIG
+            assert_same(connection.getresponse().read(), BIG)
 
 
 def test_connections_that_break_at_any_moment_harm_nobody(run: Run, stack: Stack) -> None:
@@ -184,12 +184,12 @@ def test_a_side_that_has_finished_still_hears_the_other(
 ) -> None:
     first, second = _pair(stack, run)[:: 1 if client_first else -1]
     thread = _saying(first, BIG)
-    assert _some(second) == BIG
+    assert_same(_some(second), BIG)
     thread.join()
     second.sendall(b"I see")
     assert _some(first, 5) == b"I see"
     thread = _saying(second, BIG[::-1])
-    assert _some(first) == BIG[::-1]
+    assert_same(_some(first), BIG[::-1])
     thread.join()
 
 

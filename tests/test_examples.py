@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Union
 
 import pytest
-from netcore.conformance.tools import reset
+from netcore.conformance.tools import assert_same, reset
 from servers import starting, wait_until
 
 import netcore
@@ -207,7 +207,7 @@ def test_a_part_of_a_big_file_can_be_fetched(start: Start, connect: Connect) -> 
     reply = client.ask(GET % (b"big.bin", b"Range: bytes=1000000-2999999\r\n"))
     assert reply.status == 206
     assert reply.headers["content-range"] == f"bytes 1000000-2999999/{len(BIG)}"
-    assert reply.body == BIG[1000000:3000000]
+    assert_same(reply.body, BIG[1000000:3000000])
     assert client.ask(GET % (b"big.bin", b"Range: bytes=9999999-\r\n")).status == 416
 
 
@@ -267,7 +267,7 @@ def test_a_slow_reader_gets_everything_and_delays_nobody(start: Start, connect: 
         assert time.monotonic() - before < SOON / 2
         slow.file.peek(1)
         time.sleep(0.01)
-    assert slow.reply().body == BIG
+    assert_same(slow.reply().body, BIG)
 
 
 def test_waiting_for_a_slow_reader_costs_nothing(start: Start, connect: Connect) -> None:
@@ -278,7 +278,7 @@ def test_waiting_for_a_slow_reader_costs_nothing(start: Start, connect: Connect)
     client.file.peek(1)
     client.sock.sendall(GET % (b"small.txt", b""))
     assert _waits_in_half_a_second(server) < 10
-    assert client.reply().body == BIG
+    assert_same(client.reply().body, BIG)
     assert client.reply().body == SMALL
 
 
@@ -368,9 +368,9 @@ def test_files_are_sent_without_sendfile_too(
 ) -> None:
     monkeypatch.setattr(http_file_server, "send_part", http_file_server.send_by_reading)
     client = connect(start(), room=4096)
-    assert client.ask(GET % (b"big.bin", b"")).body == BIG
+    assert_same(client.ask(GET % (b"big.bin", b"")).body, BIG)
     part = client.ask(GET % (b"big.bin", b"Range: bytes=-1000001\r\n"))
-    assert part.body == BIG[-1000001:]
+    assert_same(part.body, BIG[-1000001:])
 
 
 # -- what it answers
@@ -659,7 +659,7 @@ def test_curl_gets_what_is_there(site: Path, name: str) -> None:
         url = f"http://127.0.0.1:{port}"
         curl = ["curl", "--silent", "--fail", "--max-time", "10"]
         several = [*curl, f"{url}/big.bin", f"{url}/small.txt", f"{url}/empty"]
-        assert subprocess.run(several, capture_output=True).stdout == BIG + SMALL
+        assert_same(subprocess.run(several, capture_output=True).stdout, BIG + SMALL)
         part = subprocess.run([*curl, "--range", "2-4", f"{url}/small.txt"], capture_output=True)
         assert part.stdout == b"234"
         bad = subprocess.run([*curl, "--path-as-is", f"{url}/../secret.txt"], capture_output=True)
@@ -687,7 +687,7 @@ def test_the_echo_server_echoes_all_of_it_to_everybody() -> None:
             time.sleep(0.1)
             for sock, writer in zip(socks, writers):
                 with sock, sock.makefile("rb") as file:
-                    assert file.read(len(BIG)) == BIG
+                    assert_same(file.read(len(BIG)), BIG)
                     writer.join()
             assert process.poll() is None
         finally:

@@ -28,6 +28,7 @@ from .rules import rule
 from .tools import (
     Subject,
     arrived,
+    assert_same,
     reset,
 )
 
@@ -145,7 +146,7 @@ def test_a_send_in_use_takes_its_turn(selector: Selector, pair: Pair) -> None:
             assert send.result() == send.bytes_sent == len(buffer)
             expected += bytes(large.buffer) + bytes(buffer) + b"small"
         pair[0].shutdown(socket.SHUT_WR)
-    assert bytes(got) == expected
+    assert_same(got, expected)
 
 
 @rule(97)

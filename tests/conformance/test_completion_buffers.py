@@ -19,7 +19,7 @@ from .completions import (
     pins,
 )
 from .rules import rule
-from .tools import SOON, arrived, in_thread, reset, sockets
+from .tools import SOON, arrived, assert_same, in_thread, reset, sockets
 
 Ends = tuple[Any, Any]
 
@@ -105,4 +105,4 @@ def test_much_is_received_into_one_buffer(selector: Selector, pair: Ends) -> Non
                 count = done_by(selector, RecvInto(a, rest))
             assert count > 0
             got += count
-    assert buffer == content
+    assert_same(buffer, content)

@@ -14,7 +14,7 @@ from netcore import Recv, Selector, SendAll
 from .completions import assert_nothing_done, collect, finished, in_use, outcome
 from .rules import rule
 from .system import pair_with_number
-from .tools import SOON, Subject, arrived
+from .tools import SOON, Subject, arrived, assert_same
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -72,7 +72,7 @@ def test_a_new_send_that_does_not_go_at_once_goes_on(selector: Selector, pair: P
         with contextlib.suppress(BlockingIOError, TimeoutError):
             b.settimeout(0.01)
             came += b.recv(1 << 20)
-    assert bytes(came) == big + b"second" + b"third"
+    assert_same(came, big + b"second" + b"third")
     finished(selector, *(op for op in ops if not op.done))
     assert [op.result() for op in ops] == [len(big), 6, 5]
 

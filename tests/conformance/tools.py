@@ -240,3 +240,13 @@ def allow_descriptors(number: int) -> None:
         if hard != resource.RLIM_INFINITY and hard < number:
             pytest.skip(f"needs {number} open descriptors; RLIMIT_NOFILE allows {hard}")
         resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
+def assert_same(got: bytes | bytearray, expected: bytes | bytearray) -> None:
+    """The same bytes. For long ones: where CI is set, pytest would compare them for minutes."""
+    if got != expected:
+        where = next((n for n, pair in enumerate(zip(got, expected)) if pair[0] != pair[1]), None)
+        pytest.fail(
+            f"{len(got)} bytes instead of {len(expected)}, another one at {where}: "
+            f"{bytes(got[where:][:9])!r} instead of {bytes(expected[where:][:9])!r}"
+        )
