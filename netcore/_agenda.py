@@ -14,11 +14,12 @@ from netcore import _attempts
 from netcore._channels import Channel
 from netcore._deadlines import Deadlines
 from netcore._drivers import ReadinessOverCompletion
-from netcore._progress import BUDGET, Pairs, Progress
+from netcore._hot_paths import HotPaths
+from netcore._progress import BUDGET, FAILURES, Pairs
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
-from netcore.operations import READING, WRITING, Operation, OperationCancelled, Post
+from netcore.operations import READING, WRITING, Operation, OperationCancelled, Post, SendAll
 
 #: How long nothing happens, in seconds, until it is worth looking for sockets that were closed
 #: while operations were pending, of which Unix tells nobody. It doubles each time, up to LOOK.
@@ -29,7 +30,7 @@ LOOK: Final = 1.0
 PLAIN: Final = 32
 
 
-class Agenda(Progress):
+class Agenda(HotPaths):
     """Takes operations from ``submitted`` to their channel or to the backend below, and ends what
     was cancelled, has taken too long, or was closed. Under the lock.
 
@@ -74,11 +75,7 @@ class Agenda(Progress):
         self.plain = PLAIN if plain else 0
 
     def _not_begun(self) -> list[Operation]:
-        while True:
-            try:
-                return list(self.submitted)
-            except RuntimeError:
-                pass  # Another thread has submitted something meanwhile: once more.
+        return list(self.submitted)
 
     # -- before
 
@@ -95,19 +92,26 @@ class Agenda(Progress):
                     self._write(channel)
                 if channel.readable:
                     self._read(channel)
-        submitted = self.submitted
-        while submitted:
-            operation = submitted[0]
-            if self._cancels and operation in self._cancels:
-                self._end(operation, OperationCancelled())
-                while operation in self._cancels:  # Others may come meanwhile, and stay.
-                    self._cancels.remove(operation)
-            else:
-                try:
-                    self._start(operation)
-                except OSError as error:
-                    self._end(operation, error)
-            submitted.popleft()
+        if not self._cancels:
+            self.send()
+        submitted, begun = self.submitted, 0
+        try:
+            while begun < len(submitted):
+                self._begin(submitted[begun])
+                begun += 1
+        finally:
+            del submitted[:begun]
+
+    def _begin(self, operation: Operation) -> None:
+        if self._cancels and operation in self._cancels:
+            self._end(operation, OperationCancelled())
+            while operation in self._cancels:  # Others may come meanwhile, and stay.
+                self._cancels.remove(operation)
+            return
+        try:
+            self._start(operation)
+        except FAILURES as error:
+            self._end(operation, error)
 
     def _reconsider(self) -> None:
         """Bring things in order after an exception, and leave alone what was cancelled."""
@@ -146,6 +150,8 @@ class Agenda(Progress):
             if self._carrier and self._fly(operation):
                 return
             channel = operation._channel = self._channel_of(operation)
+        if type(operation) is SendAll and operation._argument is None:
+            operation._take_buffer()
         first = channel.append(operation)
         if operation.direction == READING and channel.readable:
             if first:
@@ -259,8 +265,8 @@ class Agenda(Progress):
             self._stop(channel)
             self._review(channel, afresh=True)
             self._write(channel)
-        while self.submitted and self.submitted[0] in known | self._flying.keys():
-            self.submitted.popleft()
+        known |= self._flying.keys()
+        self.submitted[:] = [op for op in self.submitted if op not in known]
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

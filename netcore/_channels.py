@@ -57,7 +57,7 @@ class Channel:
         # is submitted again and again. Nothing else is queued in its direction then.
         #: The stream is not readable, and the kernel will tell. It is pending if the owner has it.
         self.hot_recv: Recv | None = None
-        #: The stream is writable. It is not pending: ``submit`` attempts it.
+        #: The stream is writable. It is pending if it was submitted, and not yet looked at.
         self.hot_send: SendAll | None = None
         #: The kernel is told of no more than is waited for.
         self.exact = self.file is None

@@ -13,7 +13,7 @@ is believed to be ready: a send at once, a receive when the kernel has said so.
   (``BUDGET``).
 
 Threads. ``submit`` and ``cancel`` take note, ``wait`` does the work, under the lock; the hot paths
-of ``submit`` are in ``_submission.py``.
+are in ``_submission.py`` and ``_hot_paths.py``.
 """
 
 from __future__ import annotations
@@ -31,7 +31,6 @@ from netcore._threads import give_back, other_threads
 from netcore.contract import ReadinessBackend
 from netcore.operations import (
     READING,
-    WRITING,
     Batch,
     Operation,
     OperationCancelled,
@@ -152,12 +151,10 @@ class CompletionOverReadiness(Agenda):
     # -- operations
 
     def keep_order(self, operation: Operation) -> None:
-        """Nothing may overtake ``operation``, which is submitted."""
-        channel = self._channels.by_fd.get(operation.fd)
-        if channel is not None:
-            if operation.direction == WRITING:
-                channel.hot_send = None
-            elif operation.direction == READING:
+        """No Recv of the hot path may overtake ``operation``, which is submitted."""
+        if operation.direction == READING:
+            channel = self._channels.by_fd.get(operation.fd)
+            if channel is not None:
                 channel.let_go_of_recv()
 
     def has_news(self) -> bool:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import os
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -31,14 +30,10 @@ from netcore.operations import Recv, SendAll
 
 #: How many bytes are read by the operations of one descriptor before the others get their turn.
 BUDGET: Final = 512 * 1024
-#: A plain wait asks for no more events than amount to so many bytes, as far as can be told from the
-#: last ones, but for so many in any case.
-ROOM_BYTES: Final = 1024 * 1024
-LEAST: Final = 8
 _EARLY_ENDS = FAILED | EVENT_HANGUP | EVENT_PRIORITY
 _RESET = (errno.ECONNRESET, errno.EPIPE)
 # The others: an address, or a file, turns out to be none.
-_FAILURES = (OSError, TypeError, ValueError, OverflowError)
+FAILURES = (OSError, TypeError, ValueError, OverflowError)
 
 Pairs = list[tuple[int, int]]
 
@@ -55,7 +50,7 @@ class Progress(ReadinessBackend):
 
     def __init__(self, native: ReadinessBackend, interest_of: Callable[[int], int]) -> None:
         #: Submitted by whatever thread, and not yet looked at.
-        self.submitted: deque[Operation] = deque()
+        self.submitted: list[Operation] = []
         #: Done, and not yet handed out.
         self.finished: list[Operation] = []
         #: What they belong to, until they are handed out.
@@ -63,8 +58,6 @@ class Progress(ReadinessBackend):
         #: For how many waits there is nothing to be done but to begin what was submitted, ask the
         #: kernel, and hand out what is finished.
         self.plain = 0
-        #: How many events the kernel is asked for, if there is a choice.
-        self.room = 64
         self._pinned = False  # Something finished has a buffer to be released.
         self._channels = Channels(native, interest_of)
         self.table = self._channels.table
@@ -141,12 +134,13 @@ class Progress(ReadinessBackend):
             except BlockingIOError:
                 channel.writable = False
                 break
-            except _FAILURES as error:
+            except FAILURES as error:
                 self.not_sent(channel, operation, error)
                 continue
             self._end(operation)
             channel.next_writer()
             if type(operation) is SendAll and channel.is_hot(operation) and channel.writer is None:
+                operation._argument, operation._sent = None, 0  # As submit() leaves it there.
                 channel.hot_send = operation
         self._review(channel)
 
@@ -158,53 +152,6 @@ class Progress(ReadinessBackend):
         channel.next_writer()
 
     # -- what the kernel says
-
-    def take(self, pairs: Pairs) -> Pairs:
-        """Go on with what ``pairs`` are about, and return those that are the user's."""
-        rest = []
-        table, finished = self.table, self.finished
-        spent, read_mask, batch = 0, self._read_mask, self.due
-        self._budget = BUDGET
-        for fd, mask in pairs:
-            try:
-                channel: Any = table[fd]
-            except IndexError:
-                channel = NOWHERE
-            operation = channel.hot_recv
-            if operation is not None and mask == read_mask and operation._owner is self:
-                # The hot path: as _notice and _read, for the most usual case.
-                call: Any = operation._call  # Not called at once: CPython cannot specialize that.
-                try:
-                    value = call(operation._argument)
-                except BlockingIOError:
-                    pass  # As _read will see.
-                except OSError as error:
-                    channel.leave_hot_paths()
-                    self._not_received(channel, operation, error)
-                else:
-                    size = len(value)
-                    spent += size
-                    if size and size < operation._total:
-                        operation.value = value
-                        operation._owner = batch
-                        finished.append(operation)
-                    else:
-                        channel.leave_hot_paths()
-                        self._received(channel, operation, value)
-                    continue
-            if channel is NOWHERE:
-                rest.append((fd, mask))
-                continue
-            if self._notice(channel, self._events_of(mask)):
-                rest.append((fd, mask))
-        if spent > ROOM_BYTES or len(pairs) >= self.room:
-            self._make_room(len(pairs), spent)
-        return rest
-
-    def _make_room(self, count: int, spent: int) -> None:
-        """Ask for as many events that they amount to not much more than ROOM_BYTES."""
-        fitting = count * ROOM_BYTES // (spent + 1)
-        self.room = max(min(fitting, 4 * self.room), LEAST)
 
     def _notice(self, channel: Channel, events: int) -> bool:
         """Go on with all that ``events`` are about; whether it is the user's, too."""

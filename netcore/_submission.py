@@ -6,7 +6,6 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from netcore._attached import Attached
-from netcore._sockets import DO_NOT_WAIT
 from netcore._threads import ATOMIC, other_threads
 from netcore._timeouts import LONGEST, seconds
 from netcore.operations import NEVER, NOWHERE, Batch, Operation, Post, Recv, SendAll
@@ -49,8 +48,20 @@ class Submission(Attached):
                 return operation
             if operation._owner is NEVER and self._recv_next(operation):
                 return operation
-        elif kind is SendAll and self._send_at_once(operation):
-            return operation
+        elif kind is SendAll and operation.buffer.__class__ is bytes:  # type: ignore[attr-defined]
+            if (
+                operation._owner.over is self._driver
+                and operation._channel.hot_send is operation
+                and not operation.subject._closed
+                and (ATOMIC or not other_threads())
+            ):
+                operation._owner = self._driver
+                self._driver.submitted.append(operation)
+                if self._waiting or self._disposed:
+                    self._was_submitted()
+                return operation
+            if operation._owner is NEVER and self._send_next(operation):
+                return operation
         driver = self._driver
         _check(operation)
         if not operation._owner.over and operation._owner is not NEVER:
@@ -80,59 +91,16 @@ class Submission(Attached):
         driver.keep_order(operation)
         operation._owner = driver
         driver.submitted.append(operation)
-        if self._waiting:
-            self._wake()
-        elif self._disposed:  # Meanwhile: nobody would ever hear of it.
-            driver.close()
+        if self._waiting or self._disposed:
+            self._was_submitted()
         return operation
 
-    def _send_at_once(self, operation: Any) -> bool:
-        """The hot path of a SendAll: it is attempted here, and told by the next wait. False if it
-        is not for ``operation``.
-        """
-        buffer = operation.buffer
-        # While somebody waits, this is a signal handler: the wait is to end.
-        if type(buffer) is not bytes or self._waiting or other_threads():
-            return False
-        size = len(buffer)
-        if operation._owner is NEVER:
-            if not self._send_next(operation):
-                return False
-        elif (
-            operation._channel.hot_send is not operation
-            or operation._owner.over is not self._driver
-            or operation.subject._closed
-        ):
-            return False
-        owner: Any = self._driver
-        operation._owner = owner
-        call = operation._call
-        failure = None
-        try:
-            sent = call(buffer, DO_NOT_WAIT)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            sent, failure = 0, error
-        except BaseException:
-            # A signal handler has raised: it is not submitted, and who knows what was sent.
-            operation._channel.hot_send, operation._owner = None, NEVER
-            raise
-        if sent == size and failure is None:
-            operation.value = sent
-            operation._owner = owner.due
-            owner.finished.append(operation)
-            return True
-        # Nothing is called until the next wait knows of it.
-        channel = operation._channel
-        channel.hot_send, channel.writer = None, operation
-        operation._sent, operation._total = sent, size
-        operation._argument = buffer
-        owner._stopped[channel] = None
-        owner.plain = 0
-        if failure is not None:
-            owner.not_sent(channel, operation, failure)
-        return True
+    def _was_submitted(self) -> None:
+        """While somebody waits, or just after the end: nobody would ever hear of it."""
+        if self._waiting:
+            self._wake()
+        elif self._driver is not None:
+            self._driver.close()
 
     def _recv_next(self, operation: Any) -> bool:
         """Have ``operation``, which is new, in the place of the Recv that came out last on its
@@ -155,12 +123,12 @@ class Submission(Attached):
         return True
 
     def _send_next(self, operation: Any) -> bool:
-        """As ``_recv_next``, for a SendAll, which is not attempted here.
+        """As ``_recv_next``, for a SendAll.
 
         Said once more: between the look at the last one and its end nothing may be called, and the
         lookup of attributes is specialized for one class.
         """
-        if operation._timeout is not None:
+        if operation._timeout is not None or not (ATOMIC or not other_threads()):
             return False
         channel = self._channel_of(operation.subject)
         last = channel.hot_send
@@ -173,6 +141,10 @@ class Submission(Attached):
         operation._channel, operation.fd = channel, last.fd
         operation._call, operation._direct = last._call, True
         channel.hot_send = operation
+        operation._owner = driver = self._driver
+        driver.submitted.append(operation)
+        if self._waiting or self._disposed:
+            self._was_submitted()
         return True
 
     def _channel_of(self, sock: Any) -> Any:
@@ -227,47 +199,48 @@ class Submission(Attached):
         At most ``max_events`` of each, if given. As ``select`` in everything else, which ends when
         an operation is done, too, but keeps it for the next ``wait``.
         """
-        # The hot path, as ``select`` and ``hand_out``: nothing is to be done but to ask the kernel.
+        # The hot path, as ``select`` and ``hand_out``: nothing is to be done but to send what was
+        # submitted, and to ask the kernel.
         driver: Any = self._driver  # Any: as in submit.
-        if driver is None or max_events is not None or self._waiting:
+        if driver is None or not driver.plain or max_events is not None or self._waiting:
             return self._wait_with_care(timeout, max_events)
+        deadline = rest = None
+        if timeout is not None:
+            if timeout.__class__ not in _NUMBERS or not 1 < timeout < LONGEST:
+                return self._wait_with_care(timeout, None)
+            deadline = monotonic() + timeout + 1e-9
         ready: Rows = []
-        if driver.finished:
-            if driver.owed or not driver.plain:
-                return self._wait_with_care(timeout, None)
-            driver.owed = True  # What was sent by submit(). The next wait asks the kernel.
-        else:
-            deadline = rest = None
-            if timeout is not None:
-                if timeout.__class__ not in _NUMBERS or not 1 < timeout < LONGEST:
-                    return self._wait_with_care(timeout, None)
-                deadline = monotonic() + timeout + 1e-9
-            try:
-                self._waiting = True
+        asks = False
+        try:
+            self._waiting = True
+            if driver.submitted:
+                driver.send()
+            if driver.finished:
+                asks, driver.owed = driver.owed, True  # Every other wait asks the kernel.
+            elif driver.plain and not driver.submitted:
                 # Nothing by another thread or a signal handler, meanwhile.
-                if driver.plain and not driver.submitted and not driver.finished:
-                    driver.plain -= 1
-                    pairs = driver.native_wait(1, driver.room)
-                    driver.owed = False
-                    if pairs:
-                        rest = driver.after(pairs) if other_threads() else driver.take(pairs)
-                        if rest:
-                            ready = self._deliver(rest, deadline)
-            except BaseException:
-                driver.interrupt()
-                raise
-            finally:
-                self._waiting = False
-                if self._closed:
-                    self._dispose()
-            if not driver.finished:
-                if rest:
-                    return ready, []
-                if deadline is not None:
-                    timeout = max(deadline - monotonic(), 0.0)
-                return self._wait_with_care(timeout, None)
-            if not driver.plain:
-                return ready, driver.hand_out(None)
+                driver.plain -= 1
+                pairs = driver.native_wait(1, driver.room)
+                driver.owed = False
+                if pairs:
+                    rest = driver.after(pairs) if other_threads() else driver.take(pairs)
+                    if rest:
+                        ready = self._deliver(rest, deadline)
+        except BaseException:
+            driver.interrupt()
+            raise
+        finally:
+            self._waiting = False
+            if self._closed:
+                self._dispose()
+        if asks or not driver.finished:
+            if rest:
+                return ready, []
+            if deadline is not None:
+                timeout = max(deadline - monotonic(), 0.0)
+            return self._wait_with_care(timeout, None)
+        if not driver.plain:
+            return ready, driver.hand_out(None)
         due = Batch()
         done, batch = driver.finished, driver.due
         driver.finished = []

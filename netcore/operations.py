@@ -210,6 +210,11 @@ class SendAll(_Sending):
         _Sending._prepare(self)  # As there.
         self._total = len(self._argument)
 
+    def _take_buffer(self) -> None:
+        """As ``_prepare``, which the hot path of ``submit`` leaves out."""
+        buffer: Any = self.buffer
+        self._argument, self._sent, self._total = buffer, 0, len(buffer)
+
     # As Recv.result.
     def result(self) -> Any:
         if self.error is not None or not self._owner.over:

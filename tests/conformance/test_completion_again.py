@@ -8,11 +8,7 @@ import time
 
 import pytest
 
-from netcore import (
-    Recv,
-    Selector,
-    SendAll,
-)
+from netcore import EVENT_READ, Recv, Selector, SendAll, wait_for
 
 from .completions import (
     GONE,
@@ -23,14 +19,10 @@ from .completions import (
     outcome,
     pattern,
     reader_of,
+    stuffed,
 )
 from .rules import rule
-from .tools import (
-    Subject,
-    arrived,
-    assert_same,
-    reset,
-)
+from .tools import SOON, Subject, arrived, assert_same, reset, tcp_pair
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -226,3 +218,40 @@ def test_what_is_in_use_does_not_block_with_its_socket(selector: Selector, pair:
     finished(selector, *(op for op in (recv, send) if not op.done))
     assert recv.result() == b"x"
     assert send.result() == len(send.buffer)
+
+
+@rule(97)
+@pytest.mark.parametrize("how", ["stuffed", "too long", "reset", "closed"])
+def test_sends_in_use_do_not_hold_each_other_up(selector: Selector, how: str) -> None:
+    """Submitted together, on three sockets; the one in the middle cannot be done at once."""
+    with contextlib.ExitStack() as opened:
+        pairs = [tcp_pair() for _ in range(3)]
+        for end in (end for pair in pairs for end in pair):
+            opened.enter_context(end)
+            end.setblocking(False)
+        sends = [in_use(selector, pair)[1] for pair in pairs]
+        a, b = pairs[1]
+        if how == "stuffed":
+            stuffed(a)
+        elif how == "too long":
+            sends[1].buffer = pattern(20 << 20)
+        elif how == "reset":
+            reset(b)
+            assert wait_for(a, EVENT_READ, SOON)
+        for send in sends:
+            selector.submit(send)
+        if how == "closed":
+            a.close()
+        lost = how in ("reset", "closed")
+        finished(selector, *(sends if lost else sends[::2]))
+        assert [send.result() for send in sends[::2]] == [4, 4]
+        if lost:
+            with pytest.raises(GONE if how == "reset" else OSError):
+                sends[1].result()
+            return
+        assert not sends[1].done
+        with reader_of(b) as got:
+            finished(selector, sends[1], timeout=4 * SOON)
+            a.shutdown(socket.SHUT_WR)
+        assert sends[1].result() == len(sends[1].buffer)
+        assert_same(got[-len(sends[1].buffer) :], sends[1].buffer)
