@@ -19,7 +19,15 @@ from netcore._progress import BUDGET, FAILURES, Pairs
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
-from netcore.operations import READING, WRITING, Operation, OperationCancelled, Post, SendAll
+from netcore.operations import (
+    READING,
+    WRITING,
+    Operation,
+    OperationCancelled,
+    Post,
+    SendAll,
+    closed_meanwhile,
+)
 
 #: How long nothing happens, in seconds, until it is worth looking for sockets that were closed
 #: while operations were pending, of which Unix tells nobody. It doubles each time, up to LOOK.
@@ -142,6 +150,8 @@ class Agenda(HotPaths):
     def _start(self, operation: Operation) -> None:
         if operation._deadline is not None:
             self._deadlines.note(operation)
+        if operation.on_socket and operation.subject.fileno() != operation.fd:
+            raise closed_meanwhile(operation)
         channel = operation._channel
         if channel.owner is not self:
             if isinstance(operation, Post):

@@ -55,10 +55,10 @@ class Submission(Attached):
                 and not operation.subject._closed
                 and (ATOMIC or not other_threads())
             ):
-                operation._owner = self._driver
-                self._driver.submitted.append(operation)
+                operation._owner = driver = self._driver
+                driver.submitted.append(operation)
                 if self._waiting or self._disposed:
-                    self._was_submitted()
+                    self._was_submitted(driver)
                 return operation
             if operation._owner is NEVER and self._send_next(operation):
                 return operation
@@ -92,15 +92,15 @@ class Submission(Attached):
         operation._owner = driver
         driver.submitted.append(operation)
         if self._waiting or self._disposed:
-            self._was_submitted()
+            self._was_submitted(driver)
         return operation
 
-    def _was_submitted(self) -> None:
-        """While somebody waits, or just after the end: nobody would ever hear of it."""
+    def _was_submitted(self, driver: Any) -> None:
+        """To ``driver``, while somebody waits; or after the end: nobody would ever hear of it."""
         if self._waiting:
             self._wake()
-        elif self._driver is not None:
-            self._driver.close()
+        elif self._disposed:
+            driver.close()
 
     def _recv_next(self, operation: Any) -> bool:
         """Have ``operation``, which is new, in the place of the Recv that came out last on its
@@ -144,7 +144,7 @@ class Submission(Attached):
         operation._owner = driver = self._driver
         driver.submitted.append(operation)
         if self._waiting or self._disposed:
-            self._was_submitted()
+            self._was_submitted(driver)
         return True
 
     def _channel_of(self, sock: Any) -> Any:

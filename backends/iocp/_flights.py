@@ -76,10 +76,11 @@ class Flights:
             self.table[flight.address] = flight
             operation.in_flight = True
             try:
+                _check_open(flight)
                 way.board(flight, operation)
                 if attachment is None or not self._waits(flight, attachment):
                     self._start(flight)
-            except OSError:
+            except Exception:
                 self._land(flight)
                 raise
 
@@ -94,8 +95,7 @@ class Flights:
         return True
 
     def _start(self, flight: Flight) -> None:
-        if not is_open(flight):  # The number may be another's.
-            raise closed_meanwhile(flight.operation)
+        _check_open(flight)
         flight.overlapped.Internal = STATUS_PENDING
         code = flight.way.start(flight)
         if code and code != ERROR_IO_PENDING:
@@ -229,6 +229,11 @@ class Flights:
             if kept:
                 _leaked.append(kept)
             self.table, self.orphans = {}, {}
+
+
+def _check_open(flight: Flight) -> None:
+    if not is_open(flight):  # The number may be another's.
+        raise closed_meanwhile(flight.operation)
 
 
 def _keep(flight: Flight) -> None:

@@ -51,7 +51,9 @@ class Send(OnSocket):
     def finish(self, flight: Flight, count: int) -> Any:
         operation: Any = flight.operation
         operation._sent += count
-        if self._everything and count and operation._sent < len(flight.buffer):
+        if count < flight.wsabuf.len and (self._everything or not count):
+            raise self.gone(flight)
+        if self._everything and operation._sent < len(flight.buffer):
             return AGAIN
         return operation._sent
 
@@ -124,6 +126,8 @@ class SendFile(OnSocket):
         operation._sent += count
         if count and operation._sent < flight.extra[2]:
             return AGAIN
+        if operation._sent < min(flight.extra[2], operation._length()):
+            raise self.gone(flight)
         return operation._sent
 
     def failed(self, flight: Flight, code: int, count: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from netcore import (
     SendAll,
 )
 
-from .completions import assert_nothing_done, done_by, finished, outcome
+from .completions import ON_SOCKETS, assert_nothing_done, done_by, finished, outcome
 from .rules import rule
 from .system import pair_with_number
 from .tools import QUIET_WORK, SOON, Subject, arrived, in_thread, tcp_pair, until_waiting
@@ -43,6 +44,21 @@ def number_used_again(
             finished(selector, old)
         with pair_with_number(number) as pair:
             yield old, b, pair
+
+
+@rule(115)
+@pytest.mark.parametrize("kind", ON_SOCKETS)
+def test_a_socket_that_is_closed_before_any_wait_ends_what_is_pending(
+    selector: Selector, kind: str
+) -> None:
+    """With an OSError; nothing of it was begun."""
+    with socket.socket() as sock:
+        sock.setblocking(False)
+        op = selector.submit(ON_SOCKETS[kind](sock))
+    finished(selector, op)
+    assert isinstance(op.error, OSError)
+    assert op.error.errno == errno.EBADF
+    assert_nothing_done(selector)
 
 
 @rule(115)
