@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import select
 import socket
@@ -201,7 +202,9 @@ class End:
         if isinstance(error, ConnectionResetError):
             assert self.unclean, f"nobody has reset the connection: {op}"
             self.failed = True
-        elif isinstance(error, BrokenPipeError):
+        elif isinstance(error, BrokenPipeError) or (
+            sys.platform == "win32" and error.errno == errno.ENOTCONN
+        ):
             assert op.direction == WRITING, f"while receiving: {op}"
             assert self.gone or self.shut, f"the peer is there: {op}"
         else:

@@ -108,14 +108,14 @@ class Flights:
                 return
             if flight.flights is not self or flight.code:
                 return
-            flight.cancelled = True
+            again, flight.cancelled = flight.cancelled, True
             attachment = flight.attachment
             if attachment is not None and flight in attachment.queue:
                 attachment.queue.remove(flight)
                 self.end(flight, _abi.ERROR_OPERATION_ABORTED)
             elif is_open(flight) or flight.overlapped.Internal != STATUS_PENDING:
                 flight.way.cancel(flight)
-            else:
+            elif again:  # Else its packet is on its way: closing has ended it.
                 self._orphan(flight)
 
     def _orphan(self, flight: Flight) -> None:

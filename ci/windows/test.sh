@@ -49,7 +49,8 @@ for minor in "$@"; do
     run "$minor" --netcore-report --pyargs netcore.conformance || failed="$failed $minor:conformance"
     echo "== Windows Python $minor: CPython's tests of selectors and asyncio, and our own"
     tests=
-    for name in stdlib asyncio abi drivers churn iocp iocp_operations completion_examples docs; do
+    for name in stdlib asyncio abi drivers churn iocp iocp_operations docs \
+        completion_examples completion_model; do
         tests="$tests $root/tests/test_$name.py"
     done
     run "$minor" -c "$root/pyproject.toml" --rootdir "$root" $tests || failed="$failed $minor:tests"
