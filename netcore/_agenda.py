@@ -71,7 +71,9 @@ class Agenda(HotPaths):
         self.plain = 0
 
     def _find_plain(self) -> None:
-        plain = ATOMIC and not (
+        # In this order: a signal handler may set it to 0 in between.
+        self.plain = PLAIN if ATOMIC else 0
+        if (
             self._stopped
             or self._channels.dirty
             or self._cancels
@@ -79,8 +81,8 @@ class Agenda(HotPaths):
             or self._pinned
             or self._deadlines
             or self._below
-        )
-        self.plain = PLAIN if plain else 0
+        ):
+            self.plain = 0
 
     def _not_begun(self) -> list[Operation]:
         return list(self.submitted)
@@ -131,13 +133,23 @@ class Agenda(HotPaths):
     def _end_cancelled(self) -> None:
         """End what was cancelled, before it may be done and submitted again."""
         cancels, self._cancels = self._cancels, []
-        for operation in cancels:
-            if self._call_back(operation):
-                pass
-            elif operation in self._not_begun():
-                self._cancels.append(operation)  # As soon as those before it were begun.
-            elif self._remove(operation):
-                self._end(operation, OperationCancelled())
+        try:
+            for operation in cancels:
+                if self._call_back(operation):
+                    pass
+                elif operation in self._not_begun():
+                    self._cancels.append(operation)  # As soon as those before it were begun.
+                else:
+                    self._end_early(operation, OperationCancelled())
+        except BaseException:  # Of a signal handler.
+            self._cancels = cancels + self._cancels
+            raise
+
+    def _end_early(self, operation: Operation, error: OSError) -> None:
+        """``operation``, which waits for its turn, unless it was faster."""
+        if operation._owner is self:
+            self._end(operation, error)  # First: _repair finds what is in its queue and done.
+            self._remove(operation)
 
     def _call_back(self, operation: Operation) -> bool:
         """Have the backend below cancel ``operation``; False if it is not there."""
@@ -242,8 +254,8 @@ class Agenda(HotPaths):
         for operation in self._deadlines.passed():
             if self._call_back(operation):
                 self._late.add(operation)
-            elif self._remove(operation):
-                self._end(operation, _timed_out(operation))
+            else:
+                self._end_early(operation, _timed_out(operation))
 
     def _find_closed(self) -> None:
         """Look for sockets that were closed, and let go of what has come out."""
@@ -267,6 +279,7 @@ class Agenda(HotPaths):
                     self._end(operation, operation.error)
                     known.add(operation)
         for channel in self._channels.by_fd.values():
+            channel.mend()
             for operation in channel.pending():
                 if operation in known:
                     channel.remove(operation)
@@ -276,7 +289,8 @@ class Agenda(HotPaths):
             self._review(channel, afresh=True)
             self._write(channel)
         known |= self._flying.keys()
-        self.submitted[:] = [op for op in self.submitted if op not in known]
+        count = len(self.submitted)  # Others may come meanwhile.
+        self.submitted[:count] = [op for op in self.submitted[:count] if op not in known]
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

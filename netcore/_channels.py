@@ -101,6 +101,13 @@ class Channel:
         if operation is not None and operation._owner is not self.owner:
             self.hot_recv = None
 
+    def forget(self, operation: Operation) -> None:
+        """``operation`` has failed, or was refused: it is to be looked at with care."""
+        if self.hot_send is operation:
+            self.hot_send = None
+        if self.hot_recv is operation:
+            self.leave_hot_paths()
+
     def is_hot(self, operation: Operation) -> bool:
         """Whether the hot paths may be taken for ``operation``, from what is always so."""
         edge = self.told & EDGE and self.told & EVENT_READ and not self.theirs and not self.polls
@@ -127,11 +134,23 @@ class Channel:
 
     def next_reader(self) -> None:
         """The head of the queue is done with."""
-        self.reader = self.readers.popleft() if self.readers else None
+        # In this order, for ``mend``.
+        self.reader = self.readers[0] if self.readers else None
+        if self.readers:
+            self.readers.popleft()
 
     def next_writer(self) -> None:
         """As ``next_reader``."""
-        self.writer = self.writers.popleft() if self.writers else None
+        self.writer = self.writers[0] if self.writers else None
+        if self.writers:
+            self.writers.popleft()
+
+    def mend(self) -> None:
+        """An exception may have come in the middle of ``next_reader`` or ``next_writer``."""
+        if self.readers and self.readers[0] is self.reader:
+            self.readers.popleft()
+        if self.writers and self.writers[0] is self.writer:
+            self.writers.popleft()
 
     def remove(self, operation: Operation) -> bool:
         """Take ``operation`` out; False if it is not there."""

@@ -46,9 +46,10 @@ class Deadlines:
         """Those whose time has come, which may be done nevertheless; each once."""
         now = monotonic()
         while self._heap and self._heap[0][0] <= now:
-            entry = heappop(self._heap)
+            entry = self._heap[0]
             if self._counts(entry):
-                yield entry[2]
+                yield entry[2]  # Who raises now meets it again.
+            heappop(self._heap)
 
     def clear(self) -> None:
         self._heap.clear()

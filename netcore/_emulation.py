@@ -31,6 +31,7 @@ from netcore._threads import give_back, other_threads
 from netcore.contract import ReadinessBackend
 from netcore.operations import (
     READING,
+    WRITING,
     Batch,
     Operation,
     OperationCancelled,
@@ -118,8 +119,7 @@ class CompletionOverReadiness(Agenda):
             if self._deadlines:
                 self._expire()
             if self.submitted:  # By another thread, meanwhile.
-                for operation in self._not_begun():
-                    self.keep_order(operation)
+                self.keep_order_of_new()
             if idle or monotonic() - self._looked > LOOK:
                 self._find_closed()
             self._find_plain()
@@ -151,11 +151,21 @@ class CompletionOverReadiness(Agenda):
     # -- operations
 
     def keep_order(self, operation: Operation) -> None:
-        """No Recv of the hot path may overtake ``operation``, which is submitted."""
-        if operation.direction == READING:
-            channel = self._channels.by_fd.get(operation.fd)
-            if channel is not None:
+        """Nothing may overtake ``operation``, which is submitted with care."""
+        channel = self._channels.by_fd.get(operation.fd)
+        if channel is not None:
+            if operation.direction == WRITING:
+                channel.hot_send = None
+            elif operation.direction == READING:
                 channel.let_go_of_recv()
+
+    def keep_order_of_new(self) -> None:
+        """As ``keep_order``, of what was submitted by somebody else while an operation came in
+        that stands in ``hot_recv``.
+        """
+        for operation in self._not_begun():
+            if operation.direction == READING:
+                self.keep_order(operation)
 
     def has_news(self) -> bool:
         """Whether something was finished since this was asked last."""
@@ -166,8 +176,8 @@ class CompletionOverReadiness(Agenda):
         """Under the lock. False if it is not pending here."""
         if operation._owner is not self:
             return False
-        self._cancels.append(operation)
         self.plain = 0
+        self._cancels.append(operation)
         return True
 
     def cancel_all(self, file: Any) -> int:
@@ -181,8 +191,8 @@ class CompletionOverReadiness(Agenda):
             for op in self.pending()
             if op.subject is file or (op.fd == fd and number_of(op.subject) == fd)
         ]
-        self._cancels += mine
         self.plain = 0
+        self._cancels += mine
         return len(mine)
 
     def pending(self) -> list[Operation]:
@@ -198,6 +208,9 @@ class CompletionOverReadiness(Agenda):
         done, batch = self.finished, self.due
         try:
             self.finished, self.due, self.announced = [], due, 0
+            for operation in list(self._cancels):
+                if operation._owner is not self:  # It was faster.
+                    self._cancels.remove(operation)
             if limit is not None and len(done) > limit:
                 done, self.finished = done[:limit], done[limit:]
                 self.announced = len(self.finished)

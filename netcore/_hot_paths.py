@@ -34,7 +34,7 @@ class HotPaths(Progress):
         op: Any
         try:
             for op in submitted:
-                if type(op) is not SendAll or op._argument is not None:
+                if type(op) is not SendAll or op._channel.hot_send is not op:
                     break
                 buffer: Any = op.buffer
                 call: Any = op._call  # Not called at once: CPython cannot specialize that.
@@ -45,6 +45,7 @@ class HotPaths(Progress):
                         break
                     continue
                 if sent != len(buffer):
+                    op._channel.hot_send = None
                     op._take_buffer()
                     op._sent = sent
                     break

@@ -19,6 +19,9 @@ class Nowhere:
     hot_recv = hot_send = None
     owner = False
 
+    def forget(self, operation: Operation) -> None:
+        """It was never there."""
+
 
 NOWHERE: Final = Nowhere()
 

@@ -211,12 +211,14 @@ class Progress(ReadinessBackend):
     # -- ends
 
     def _end(self, operation: Operation, error: BaseException | None = None) -> None:
-        if error is not None:
-            operation.error, operation.value = error, None
-            error.bytes_sent = getattr(operation, "bytes_sent", 0)  # type: ignore[attr-defined]
         if operation._view is not None:
             self._pinned = True
             self.plain = 0
+        if error is not None:
+            error.bytes_sent = getattr(operation, "bytes_sent", 0)  # type: ignore[attr-defined]
+            operation._channel.forget(operation)
+            # Nothing is called from here on.
+            operation.error, operation.value = error, None
         operation._owner = self.due
         self.finished.append(operation)
 

@@ -82,6 +82,7 @@ class Submission(Attached):
         except BaseException:
             operation._forget()
             # To be looked at the next time, too.
+            operation._channel.forget(operation)
             operation.fd, operation._call, operation._channel = -1, None, NOWHERE
             self._check_open()
             raise
@@ -114,6 +115,7 @@ class Submission(Attached):
             last is None
             or last.subject is not operation.subject
             or last._owner.over is not self._driver
+            or last._channel is not channel
         ):
             return False
         operation._channel, operation.fd = channel, last.fd
@@ -136,10 +138,12 @@ class Submission(Attached):
             last is None
             or last.subject is not operation.subject
             or last._owner.over is not self._driver
+            or last._channel is not channel
         ):
             return False
         operation._channel, operation.fd = channel, last.fd
         operation._call, operation._direct = last._call, True
+        operation._argument = None
         channel.hot_send = operation
         operation._owner = driver = self._driver
         driver.submitted.append(operation)
@@ -202,16 +206,19 @@ class Submission(Attached):
         # The hot path, as ``select`` and ``hand_out``: nothing is to be done but to send what was
         # submitted, and to ask the kernel.
         driver: Any = self._driver  # Any: as in submit.
-        if driver is None or not driver.plain or max_events is not None or self._waiting:
+        if driver is None or not driver.plain or max_events is not None:
             return self._wait_with_care(timeout, max_events)
         deadline = rest = None
         if timeout is not None:
             if timeout.__class__ not in _NUMBERS or not 1 < timeout < LONGEST:
                 return self._wait_with_care(timeout, None)
             deadline = monotonic() + timeout + 1e-9
+        if self._waiting:
+            return self._wait_with_care(timeout, None)
         ready: Rows = []
         asks = False
         try:
+            # Nothing is called between the test and here, as in ``select``.
             self._waiting = True
             if driver.submitted:
                 driver.send()
@@ -224,6 +231,8 @@ class Submission(Attached):
                 driver.owed = False
                 if pairs:
                     rest = driver.after(pairs) if other_threads() else driver.take(pairs)
+                    if driver.submitted:  # By a signal handler, meanwhile.
+                        driver.keep_order_of_new()
                     if rest:
                         ready = self._deliver(rest, deadline)
         except BaseException:

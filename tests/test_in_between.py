@@ -15,6 +15,7 @@ from conformance.tools import SOON, in_thread, tcp_pair
 import netcore
 from netcore import EVENT_HANGUP, Recv, Selector
 from netcore._agenda import Agenda
+from netcore._emulation import CompletionOverReadiness
 from netcore._progress import Progress
 from netcore._threads import ATOMIC
 
@@ -141,3 +142,94 @@ def test_a_wait_that_begins_something_ends_in_time(selector: Selector, pair: Pai
     until_plain(selector)
     driver.native_wait = meanwhile
     assert selector.wait(1.1) == ([], [])
+
+
+def test_a_cancel_while_it_is_sent_is_not_of_the_next_time(selector: Selector, pair: Pair) -> None:
+    """Another thread has asked for it in time, and the operation was faster."""
+    _, send = in_use(selector, pair)
+    driver: Any = selector._driver
+    call = send._call
+    asked = []
+
+    def cancelled_meanwhile(*arguments: Any) -> Any:
+        send._call = call
+        with in_thread(lambda: asked.append(selector.cancel(send))):
+            pass
+        return call(*arguments)  # type: ignore[misc]
+
+    send._call = cancelled_meanwhile  # type: ignore[assignment]
+    selector.submit(send)
+    while not send.done:
+        driver.owed = False
+        selector.wait(SOON)
+    for _ in range(3):
+        if send.error is None:  # It may have come in time.
+            send.result()
+        finished(selector, selector.submit(send))
+        assert send.result() == 4
+    assert asked == [True]
+
+
+def test_what_is_submitted_just_before_the_end_is_cancelled(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another thread, in the middle of ``submit``: nobody would ever wait for it."""
+    selector.wait(0)
+    finished(selector, selector.post())
+    keep_order = CompletionOverReadiness.keep_order
+
+    def closing(self: Any, operation: Any) -> None:
+        with in_thread(selector.close):
+            pass
+        keep_order(self, operation)
+
+    monkeypatch.setattr(CompletionOverReadiness, "keep_order", closing)
+    recv = selector.submit(Recv(pair[0], 10))
+    assert recv.done
+    assert isinstance(recv.error, netcore.OperationCancelled)
+
+
+@plain
+def test_a_receive_of_a_handler_is_not_overtaken(selector: Selector, pair: Pair) -> None:
+    """By one that comes out of the wait that the handler has interrupted."""
+    recv, _ = in_use(selector, pair)
+    driver: Any = selector._driver
+    native_wait = driver.native_wait
+    other = Recv(pair[0], 1)
+
+    def interrupted(timeout: float, room: int) -> Any:
+        driver.native_wait = native_wait
+        pair[1].send(b"1")
+        selector.submit(other)
+        return native_wait(timeout, room)
+
+    until_plain(selector)
+    selector.submit(recv)
+    driver.native_wait = interrupted
+    assert outcome(selector, recv) == b"1"
+    selector.submit(recv)
+    pair[1].send(b"2")
+    assert outcome(selector, other) == b"2"
+    pair[1].send(b"3")
+    assert outcome(selector, recv) == b"3"
+
+
+def test_two_threads_do_not_get_into_a_wait(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_use(selector, pair)
+    until = time.monotonic() + 2 * SOON
+    waiting: list[Any] = []
+
+    def monotonic() -> float:
+        monkeypatch.undo()
+        with in_thread(lambda: waiting.append(selector.wait(0.5))):
+            while not selector._waiting:
+                assert time.monotonic() < until
+            with pytest.raises(RuntimeError, match="another thread"):
+                selector.wait(SOON)
+        return time.monotonic()
+
+    monkeypatch.setattr("netcore._submission.monotonic", monotonic)
+    selector.wait(1.5)
+    assert waiting == [([], [])]

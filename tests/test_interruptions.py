@@ -243,6 +243,62 @@ OPERATION_SCENARIOS: dict[str, tuple[Act, Act]] = {
 }
 
 
+def behind(it: Exchange) -> list[Operation]:
+    """Three that wait for their turn, after the first has come out of a wait."""
+    ops: list[Operation] = [Recv(it.ours, 1) for _ in range(3)]
+    for op in ops:
+        it.selector.submit(op)
+    it.selector.wait(0)
+    return ops
+
+
+def cancelled(it: Exchange) -> list[Operation]:
+    ops = behind(it)
+    for op in ops:
+        it.selector.cancel(op)
+    return ops
+
+
+def late(it: Exchange) -> list[Operation]:
+    ops: list[Operation] = [Recv(it.ours, 1, timeout=0.0001) for _ in range(3)]
+    for op in ops:
+        it.selector.submit(op)
+    time.sleep(0.0002)
+    return ops
+
+
+def served(it: Exchange) -> list[Operation]:
+    ops = behind(it)
+    it.theirs.send(b"123")
+    return ops
+
+
+@pytest.mark.parametrize("backend", ["epoll", "poll", "select"])
+@pytest.mark.parametrize("prepare", [cancelled, late, served])
+def test_an_exception_at_any_point_of_an_end_loses_no_operation(
+    backend: str, prepare: Callable[[Exchange], list[Operation]]
+) -> None:
+    """Those that are cancelled, are late, or take their turn, each come out once."""
+    if backend not in netcore.available_backends():
+        pytest.skip(f"{backend} is not available here")
+    point = 1
+    while True:
+        with Exchange(backend, sends=False) as it:
+            ops = prepare(it)
+            if not interrupted(point, lambda: it.selector.wait(5.0), KeyboardInterrupt()):
+                break
+            came: list[Operation] = []
+            it.theirs.send(b"456")  # What an attempt has received may be lost.
+            deadline = time.monotonic() + 5
+            while len(came) < 3:
+                assert time.monotonic() < deadline, f"never came out, at {point}: {ops}"
+                came += it.selector.wait(0.2)[1]
+            assert came == ops
+            assert it.selector.wait(0) == it.selector.wait(0.001) == ([], [])
+        point += 1
+    assert point > 1
+
+
 @pytest.mark.parametrize("backend", ["epoll", "poll", "select"])
 @pytest.mark.parametrize("scenario", OPERATION_SCENARIOS)
 @pytest.mark.parametrize("sends", [False, True], ids=["receive", "send"])

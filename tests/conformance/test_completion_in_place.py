@@ -6,12 +6,13 @@ import contextlib
 import socket
 import time
 import weakref
+from typing import Any
 
 import pytest
 
-from netcore import Recv, Selector, SendAll
+from netcore import Operation, Recv, Selector, SendAll
 
-from .completions import assert_nothing_done, collect, finished, in_use, outcome
+from .completions import assert_nothing_done, collect, done_by, finished, in_use, outcome
 from .rules import rule
 from .system import pair_with_number
 from .tools import SOON, Subject, arrived, assert_same
@@ -148,3 +149,29 @@ def test_the_last_one_is_let_go(selector: Selector, pair: Pair) -> None:
         assert time.monotonic() < deadline
         assert selector.wait(0.1) == ([], [])
         collect()
+
+
+@rule(89)
+@pytest.mark.parametrize("kind", [Recv, SendAll])
+def test_one_that_was_refused_leaves_nothing_to_the_next(
+    selector: Selector, pair: Pair, kind: type[Operation]
+) -> None:
+    """Be it in use or new, and whether the next one is the same or another."""
+    a, b = pair
+    recv, send = in_use(selector, pair)
+    used: Any = recv if kind is Recv else send
+    new: Any = Recv(a, 100) if kind is Recv else SendAll(a, b"old")
+    for op in (used, new):
+        op.timeout = "bad"
+        with pytest.raises(TypeError):
+            selector.submit(op)
+        op.timeout = None
+        for other in (Recv(a, 100) if kind is Recv else SendAll(a, b"other"), op):
+            if kind is Recv:
+                b.send(b"data")
+                assert done_by(selector, other) == b"data"
+            else:
+                other.buffer = b"new message"
+                assert done_by(selector, other) == 11
+                arrived(b, 11)
+                assert b.recv(100) == b"new message"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 
@@ -24,7 +25,9 @@ from .completions import (
     in_use,
     is_pinned,
     outcome,
+    pattern,
     pins,
+    reader_of,
     stuffed,
 )
 from .rules import rule
@@ -33,6 +36,7 @@ from .tools import (
     SOON,
     Subject,
     arrived,
+    assert_same,
     in_thread,
     tcp_pair,
     until_waiting,
@@ -237,3 +241,47 @@ def test_what_is_in_use_belongs_to_the_parent(selector: Selector, pair: Pair) ->
     with in_child(child):
         pass
     assert done_by(selector, send) == 4
+
+
+@rule(108)
+def test_a_send_in_use_that_was_cancelled_at_once_can_be_used_again(
+    selector: Selector, pair: Pair
+) -> None:
+    """Nothing of it was sent, and its end is forgotten."""
+    _, send = in_use(selector, pair)
+    for _ in range(3):
+        selector.submit(send)
+        assert selector.cancel(send) is True
+        with pytest.raises(OperationCancelled):
+            outcome(selector, send)
+        assert send.bytes_sent == 0
+        assert done_by(selector, send) == 4
+        arrived(pair[1], 4)
+        assert pair[1].recv(100) == b"pong"
+
+
+@rule(108)
+def test_a_send_in_use_that_was_cancelled_in_part_can_be_used_again(
+    selector: Selector, pair: Pair
+) -> None:
+    """With another buffer; the peer gets what was sent of the first one, and then that."""
+    with contextlib.ExitStack() as opened:
+        other_pair = tcp_pair()
+        for end in other_pair:
+            opened.enter_context(end)
+        other_pair[0].setblocking(False)
+        other = in_use(selector, other_pair)[1]
+        _, send = in_use(selector, pair)
+        content = pattern(20 << 20)
+        send.buffer = content
+        selector.submit(other)
+        selector.submit(send)
+        finished(selector, other)
+        assert selector.cancel(send) is True
+        with pytest.raises(OperationCancelled):
+            outcome(selector, send)
+        send.buffer = b"again"
+        with reader_of(pair[1]) as got:
+            assert done_by(selector, send) == 5
+            pair[0].shutdown(socket.SHUT_WR)
+        assert_same(got, content[: len(got) - 5] + b"again")
