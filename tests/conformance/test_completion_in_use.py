@@ -261,8 +261,9 @@ def test_a_send_in_use_that_was_cancelled_at_once_can_be_used_again(
 
 
 @rule(108)
+@pytest.mark.parametrize("idle", [False, True])
 def test_a_send_in_use_that_was_cancelled_in_part_can_be_used_again(
-    selector: Selector, pair: Pair
+    selector: Selector, pair: Pair, idle: bool
 ) -> None:
     """With another buffer; the peer gets what was sent of the first one, and then that."""
     with contextlib.ExitStack() as opened:
@@ -274,6 +275,8 @@ def test_a_send_in_use_that_was_cancelled_in_part_can_be_used_again(
         _, send = in_use(selector, pair)
         content = pattern(20 << 20)
         send.buffer = content
+        if idle:
+            assert selector.wait(0) == ([], [])
         selector.submit(other)
         selector.submit(send)
         finished(selector, other)
