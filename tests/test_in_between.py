@@ -105,6 +105,7 @@ def test_what_a_handler_sends_ends_the_wait(selector: Selector, pair: Pair) -> N
     assert selector.wait(SOON) == ([], [send])
 
 
+@plain
 def test_what_a_handler_sends_just_before_the_wait_comes_out(
     selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -144,10 +145,12 @@ def test_a_wait_that_begins_something_ends_in_time(selector: Selector, pair: Pai
     assert selector.wait(1.1) == ([], [])
 
 
+@plain
 def test_a_cancel_while_it_is_sent_is_not_of_the_next_time(selector: Selector, pair: Pair) -> None:
     """Another thread has asked for it in time, and the operation was faster."""
     _, send = in_use(selector, pair)
     driver: Any = selector._driver
+    until_plain(selector)
     call = send._call
     asked = []
 
