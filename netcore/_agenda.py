@@ -84,9 +84,6 @@ class Agenda(HotPaths):
         ):
             self.plain = 0
 
-    def _not_begun(self) -> list[Operation]:
-        return list(self.submitted)
-
     # -- before
 
     def _advance(self) -> None:
@@ -137,7 +134,7 @@ class Agenda(HotPaths):
             for operation in cancels:
                 if self._call_back(operation):
                     pass
-                elif operation in self._not_begun():
+                elif operation in self.submitted:
                     self._cancels.append(operation)  # As soon as those before it were begun.
                 else:
                     self._end_early(operation, OperationCancelled())
@@ -162,7 +159,7 @@ class Agenda(HotPaths):
     def _start(self, operation: Operation) -> None:
         if operation._deadline is not None:
             self._deadlines.note(operation)
-        if operation.on_socket and operation.subject.fileno() != operation.fd:
+        if _has_lost_its_socket(operation):
             raise closed_meanwhile(operation)
         channel = operation._channel
         if channel.owner is not self:
@@ -262,7 +259,7 @@ class Agenda(HotPaths):
         self._looked = monotonic()
         self.patience = min(2 * self.patience, LOOK)
         for operation in list(self._flying):
-            if operation.on_socket and operation.subject.fileno() != operation.fd:
+            if _has_lost_its_socket(operation):
                 self._call_back(operation)
         for channel in list(self._channels.by_fd.values()):
             channel.let_go()
@@ -291,6 +288,10 @@ class Agenda(HotPaths):
         known |= self._flying.keys()
         count = len(self.submitted)  # Others may come meanwhile.
         self.submitted[:count] = [op for op in self.submitted[:count] if op not in known]
+
+
+def _has_lost_its_socket(operation: Operation) -> bool:
+    return operation.on_socket and operation.subject.fileno() != operation.fd
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

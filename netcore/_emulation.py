@@ -163,7 +163,7 @@ class CompletionOverReadiness(Agenda):
         """As ``keep_order``, of what was submitted by somebody else while an operation came in
         that stands in ``hot_recv``.
         """
-        for operation in self._not_begun():
+        for operation in list(self.submitted):
             if operation.direction == READING:
                 self.keep_order(operation)
 
@@ -197,7 +197,7 @@ class CompletionOverReadiness(Agenda):
 
     def pending(self) -> list[Operation]:
         """What was submitted and is not finished."""
-        pending = [*self._not_begun(), *self._flying]
+        pending = [*self.submitted, *self._flying]
         for channel in self._channels.by_fd.values():
             pending += channel.pending()
         return pending

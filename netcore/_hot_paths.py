@@ -40,9 +40,10 @@ class HotPaths(Progress):
                 call: Any = op._call  # Not called at once: CPython cannot specialize that.
                 try:
                     sent = call(buffer, DO_NOT_WAIT)
+                except BlockingIOError:
+                    sent = 0
                 except FAILURES as error:
-                    if self._is_left(op, error):
-                        break
+                    self._fail(op, error)
                     continue
                 if sent != len(buffer):
                     op._channel.hot_send = None
@@ -56,17 +57,10 @@ class HotPaths(Progress):
             # There may be more by now: of another thread, or of a signal handler.
             del submitted[: len(finished) - before]
 
-    def _is_left(self, operation: Any, error: Exception) -> bool:
-        """Whether ``operation``, which met ``error``, is to be continued with care."""
-        channel = operation._channel
-        channel.hot_send = None
-        if isinstance(error, BlockingIOError):
-            operation._take_buffer()
-            return True
+    def _fail(self, operation: Any, error: Exception) -> None:
         if operation.subject._closed:
             error = closed_meanwhile(operation)
-        self.not_sent(channel, operation, error)
-        return False
+        self.not_sent(operation._channel, operation, error)
 
     def take(self, pairs: Pairs) -> Pairs:
         """Go on with what ``pairs`` are about, and return those that are the user's."""

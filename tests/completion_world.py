@@ -107,12 +107,9 @@ class World(Steps):
                 end.armed = False
             if events & EVENT_READ and end not in reading:
                 assert is_ready(end.near) & EVENT_READ, f"not readable: {key}"
-            index = self.all_ends.index(end)
-            told.append((index, events & (EVENT_READ | EVENT_WRITE)))
-            # What operations wait for, too, is a hint: a port does not see who is accepted.
-            certain = told[-1][1] & ~(EVENT_READ if end in reading else 0)
-            if end.kind != "connect" and certain:
-                self.ready.add((index, certain))
+            told.append((self.all_ends.index(end), events & (EVENT_READ | EVENT_WRITE)))
+            if end.kind != "connect":
+                self.ready.add(told[-1])
         return told
 
     # -- what must be
@@ -127,8 +124,6 @@ class World(Steps):
         pause = 0.0
         while True:
             done = self.wait(pause)
-            if not done and any(op.in_flight for op in self.pending):
-                done = self.wait(0.01)  # What the kernel carries out takes its time.
             told = dict(self.told)
             undone = [r for end in self.all_ends for r in end.could_be_done()]
             undone += [record for record in self.pending.values() if record.end is None]
