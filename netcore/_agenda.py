@@ -37,6 +37,9 @@ LOOK: Final = 1.0
 #: How many waits may be plain until the clock is looked at.
 PLAIN: Final = 32
 
+#: What an operation ends with.
+Reason = Callable[[Operation], OSError]
+
 
 class Agenda(HotPaths):
     """Takes operations from ``submitted`` to their channel or to the backend below, and ends what
@@ -52,9 +55,9 @@ class Agenda(HotPaths):
         self._lock = lock
         self._cancels: list[Operation] = []
         self._deadlines = Deadlines(self)
-        # With the completion backend below, and those of them that have taken too long.
+        # With the completion backend below; and why those were cancelled there that were.
         self._flying: dict[Operation, None] = {}
-        self._late: set[Operation] = set()
+        self._reasons: dict[Operation, Reason] = {}
         #: How long to wait, in seconds, before looking for what was closed.
         self.patience = PATIENCE
         self._looked = monotonic()
@@ -132,7 +135,7 @@ class Agenda(HotPaths):
         cancels, self._cancels = self._cancels, []
         try:
             for operation in cancels:
-                if self._call_back(operation):
+                if self._call_back(operation, _cancelled):
                     pass
                 elif operation in self.submitted:
                     self._cancels.append(operation)  # As soon as those before it were begun.
@@ -148,11 +151,12 @@ class Agenda(HotPaths):
             self._end(operation, error)  # First: _repair finds what is in its queue and done.
             self._remove(operation)
 
-    def _call_back(self, operation: Operation) -> bool:
+    def _call_back(self, operation: Operation, reason: Reason) -> bool:
         """Have the backend below cancel ``operation``; False if it is not there."""
         if operation not in self._flying:
             return False
         assert self._carrier is not None
+        self._reasons.setdefault(operation, reason)
         self._carrier.cancel(operation)
         return True
 
@@ -184,8 +188,11 @@ class Agenda(HotPaths):
     def _fly(self, operation: Operation) -> bool:
         """Give ``operation`` to the completion backend below, if it carries it out itself."""
         channel = self._channels.by_fd.get(operation.fd)
-        if channel is not None and not channel.is_idle() and not channel.is_closed():
-            return False  # First come, first served.
+        if channel is not None and not channel.is_closed():
+            if channel.is_before(operation):
+                return False  # First come, first served.
+            if channel.is_polled_for(operation.direction) and not self._is_behind(operation):
+                return False  # So that the poll hears of it, too.
         assert self._carrier is not None
         if not self._carrier.takes(operation):
             return False
@@ -197,6 +204,11 @@ class Agenda(HotPaths):
                 del self._flying[operation]
             raise
         return True
+
+    def _is_behind(self, operation: Operation) -> bool:
+        """Whether the backend below has another one of the same descriptor and direction."""
+        mine = operation.fd, operation.direction
+        return any((other.fd, other.direction) == mine for other in self._flying)
 
     def _channel_of(self, operation: Operation) -> Channel:
         fd, file = operation.fd, operation.subject
@@ -239,19 +251,15 @@ class Agenda(HotPaths):
         others, self._below.others = self._below.others, []
         for operation in others:
             if operation in self._flying:
-                late = operation in self._late
-                self._late.discard(operation)
-                if late and isinstance(operation.error, OperationCancelled):
-                    self._end(operation, _timed_out(operation))
-                else:
-                    self._end(operation, operation.error)
+                reason, error = self._reasons.pop(operation, _cancelled), operation.error
+                if isinstance(error, OperationCancelled):
+                    error = reason(operation)
+                self._end(operation, error)
                 del self._flying[operation]
 
     def _expire(self) -> None:
         for operation in self._deadlines.passed():
-            if self._call_back(operation):
-                self._late.add(operation)
-            else:
+            if not self._call_back(operation, _timed_out):
                 self._end_early(operation, _timed_out(operation))
 
     def _find_closed(self) -> None:
@@ -260,7 +268,7 @@ class Agenda(HotPaths):
         self.patience = min(2 * self.patience, LOOK)
         for operation in list(self._flying):
             if _has_lost_its_socket(operation):
-                self._call_back(operation)
+                self._call_back(operation, closed_meanwhile)
         for channel in list(self._channels.by_fd.values()):
             channel.let_go()
             if channel.is_closed() and not (channel.is_idle() and channel.theirs):
@@ -292,6 +300,10 @@ class Agenda(HotPaths):
 
 def _has_lost_its_socket(operation: Operation) -> bool:
     return operation.on_socket and operation.subject.fileno() != operation.fd
+
+
+def _cancelled(operation: Operation) -> OSError:
+    return OperationCancelled()
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

@@ -8,7 +8,7 @@ from weakref import ref
 
 from netcore._registry import number_of
 from netcore.contract import EDGE, EVENT_READ, EVENT_WRITE, ONESHOT
-from netcore.operations import READING, WRITING, Operation, Poll, Recv, SendAll
+from netcore.operations import READING, WRITING, Connect, Operation, Poll, Recv, SendAll
 
 
 class Channel:
@@ -82,6 +82,19 @@ class Channel:
         if hot is not None and hot._owner is self.owner:
             return False
         return self.reader is None and self.writer is None and not self.polls
+
+    def is_before(self, operation: Operation) -> bool:
+        """Whether something is queued for which ``operation`` has to wait."""
+        self.leave_hot_paths()
+        if operation.direction == WRITING:
+            return self.writer is not None
+        if operation.direction == READING:
+            return self.reader is not None or isinstance(self.writer, Connect)
+        return False
+
+    def is_polled_for(self, direction: int) -> bool:
+        events = {READING: EVENT_READ, WRITING: EVENT_WRITE}.get(direction, 0)
+        return any(poll.events & events for poll in self.polls)
 
     def leave_hot_paths(self) -> None:
         """Something unusual is about to happen: look at it with care."""

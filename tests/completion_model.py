@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any
 
+from conformance import wine
 from conformance.completions import PYPY, is_pinned, pattern
 from conformance.tools import reset
 
@@ -53,6 +54,8 @@ if sys.platform != "win32":
     KINDS.update({"unix": STREAM, "reader": (Read, Read, Poll), "writer": (Write, Write, Poll)})
 DATAGRAMS = ("udp", "connected udp")
 STREAMS = ("tcp", "unix", "reader", "writer")
+#: Wine's server does, if the receive comes later: see ``wine.py``.
+EATS_RESETS = wine.version() is not None
 _moments = itertools.count()
 
 
@@ -144,6 +147,13 @@ class End:
     clients: dict[Any, socket.socket] = field(default_factory=dict)
     accepted: list[tuple[Any, Any]] = field(default_factory=list)
 
+    def is_in_use(self) -> bool:
+        """Whether an operation may do away with what makes it readable before that is told: the
+        data, or the failure of a datagram, which who sends may be told of, too.
+        """
+        writes = self.kind in DATAGRAMS and self.queue(WRITING)
+        return bool(self.queue(READING) or writes)
+
     def queue(self, direction: int) -> list[Record]:
         return [record for record in self.pending if record.op.direction == direction]
 
@@ -179,7 +189,11 @@ class End:
             if op.direction == WRITING:
                 self._sent(record, getattr(error, "bytes_sent", 0), is_first)
             return
-        assert is_first or op.direction == NEITHER, f"overtook another one: {op}"
+        # What is ended by closing comes out in no order; a client that is gone costs an Accept its
+        # turn on Windows.
+        loose = self.closed or (self.kind == "listener" and sys.platform == "win32")
+        in_turn = is_first or op.direction == NEITHER or loose
+        assert in_turn, f"overtook another one: {op}"
         if error is not None:
             assert isinstance(error, OSError), repr(error)
             self._check_failure(op, error)
@@ -247,7 +261,7 @@ class End:
             return
         if not value:
             assert self.ended, f"the stream goes on: {op}"
-            assert not self.reset, f"the connection was reset: {op}"
+            assert not self.reset or EATS_RESETS, f"the connection was reset: {op}"
             assert not self.failed, f"the connection had been reset: {op}"
             assert self.unclean or self.into.got == self.into.put, f"not yet the end: {op}"
         self.into.got += value
@@ -276,7 +290,7 @@ class End:
         if self.gone or self.kind in ("listener", "connect", "reader"):
             return 0
         try:
-            data = self.peer.recv(size)
+            data = self.peer.recv(size if self.kind in STREAMS else 1 << 16)
         except BlockingIOError:
             return 0
         if self.kind not in DATAGRAMS:

@@ -15,7 +15,6 @@ from conformance.tools import SOON
 
 import netcore
 from netcore import EDGE, EVENT_READ, EVENT_WRITE, ONESHOT
-from netcore.operations import READING
 
 
 class World(Steps):
@@ -24,13 +23,13 @@ class World(Steps):
     # -- waits
 
     def wait(self, timeout: float, most: int | None = None, serve: bool = False) -> list[Record]:
-        reading = {end for end in self.ends if end.queue(READING)}
+        in_use = {end for end in self.ends if end.is_in_use()}
         started = monotonic()
         ready, done = self.selector.wait(timeout, most)
         took = monotonic() - started
         assert ready or done or took >= timeout, "came back early"
         assert most is None or max(len(ready), len(done)) <= most
-        self.told = self.tell(ready, reading)
+        self.told = self.tell(ready, in_use)
         records = []
         for op in done:
             assert op in self.pending, f"came out twice, or was not submitted: {op}"
@@ -84,16 +83,16 @@ class World(Steps):
                 end.kind, end.peer = "tcp", peer
 
     def select(self, timeout: float, most: int | None) -> None:
-        reading = {end for end in self.ends if end.queue(READING)}
+        in_use = {end for end in self.ends if end.is_in_use()}
         started = monotonic()
         rows = self.selector.select(timeout, most)
         took = monotonic() - started
-        self.tell(rows, reading)
+        self.tell(rows, in_use)
         self.again_too_early()
         if not rows and took < timeout:
             assert self.wait(0), "select came back early"
 
-    def tell(self, rows: Any, reading: set[End]) -> list[tuple[int, int]]:
+    def tell(self, rows: Any, in_use: set[End]) -> list[tuple[int, int]]:
         """What is ready is registered, and ready."""
         told = []
         for key, events in rows:
@@ -105,7 +104,7 @@ class World(Steps):
             if end.mask & (ONESHOT | EDGE):
                 assert end.armed or not end.mask & ONESHOT, f"once more: {key}"
                 end.armed = False
-            if events & EVENT_READ and end not in reading:
+            if events & EVENT_READ and end not in in_use:
                 assert is_ready(end.near) & EVENT_READ, f"not readable: {key}"
             told.append((self.all_ends.index(end), events & (EVENT_READ | EVENT_WRITE)))
             if end.kind != "connect":

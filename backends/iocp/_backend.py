@@ -47,8 +47,6 @@ class Iocp(CompletionBackend):
         self._ctrl_c = CtrlC(windows, self._port)
         self._ways = Ways(windows, self._port)
         self._flights = self._ways.flights
-        #: Done, and not handed out yet: an exception has come in between.
-        self._done: list[Operation] = []
         self._room = 64  # Packets asked for at once: grows with the longest answer.
 
     def check(self, fd: int) -> None:
@@ -71,7 +69,7 @@ class Iocp(CompletionBackend):
 
     def wait(self, timeout: float | None, limit: int | None = None) -> list[Operation]:
         done: list[Operation] = []
-        if self._done or self._flights.ended:
+        if self._flights.done:
             timeout, done = 0, self._take()
         pipes = self._ways.pipes
         try_again = pipes.next_try() if pipes.busy else None
@@ -83,14 +81,12 @@ class Iocp(CompletionBackend):
             time = self._ctrl_c.limit(milliseconds(min(timeout, LONGEST)))
         while True:
             room = self._room if limit is None else min(self._room, limit - len(done))
-            if not room:
+            if room <= 0:
                 return done
             count = self._port.dequeue(time, room)
             for key, address in self._port.packets(count):
                 if key == OPERATION:
-                    operation = self._flights.finish(address)
-                    if operation is not None:
-                        self._done.append(operation)
+                    self._flights.finish(address)
                     continue
                 poll = self._afd.finish(address)
                 if poll is not None:
@@ -98,7 +94,7 @@ class Iocp(CompletionBackend):
                 elif key == CTRL_C:
                     self._ctrl_c.came()
             self._port.done_with_them()
-            if self._done or self._flights.ended:
+            if self._flights.done:
                 done += self._take()
             if try_again is not None:
                 pipes.try_again()
@@ -108,8 +104,7 @@ class Iocp(CompletionBackend):
 
     def _take(self) -> list[Operation]:
         with self._flights.lock:
-            done, self._done = self._done + self._flights.ended, []
-            self._flights.ended = []
+            done, self._flights.done = self._flights.done, []
         return [operation for operation in done if not operation.in_flight]
 
     def wake(self) -> None:

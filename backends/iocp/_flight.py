@@ -20,8 +20,8 @@ class Flight:
 
     __slots__ = (
         *("address", "attachment", "buffer", "cancelled", "code", "extra", "fd", "flags"),
-        *("flights", "memory", "operation", "overlapped", "pointer", "reason", "view", "way"),
-        "wsabuf",
+        *("flights", "lane", "memory", "operation", "overlapped", "pointer", "reason", "view"),
+        *("way", "wsabuf"),
     )
 
     def __init__(self, flights: Flights, way: Way, operation: Operation) -> None:
@@ -40,12 +40,14 @@ class Flight:
         self.fd = operation.fd
         #: The socket that it is about, if it is about one.
         self.attachment: Any = None
+        #: What comes out in the order of submission: the socket, or the handle, and the direction.
+        self.lane: Any = None
         #: While it is in flight.
         self.operation: Any = None
         self.cancelled = False
         #: Why it ends without the kernel: an error of Windows, or an exception.
         self.code = 0
-        self.reason: OSError | None = None
+        self.reason: Exception | None = None
         #: Where the kernel reads or writes the bytes; what else the way keeps.
         self.buffer: Any = None
         self.view: memoryview | None = None

@@ -6,12 +6,12 @@
   OVERLAPPED, the buffer, the socket object. What never comes is never freed.
 * Sends and receives of a socket are started in the order in which they were submitted, and the
   kernel keeps it. While a socket is being connected, or a file is being sent on it, what comes
-  after that waits here.
+  after that waits here. So does what has failed, until it is its turn to be told.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from threading import RLock
 from typing import Any, Final
 
@@ -51,11 +51,15 @@ class Flights:
         self.closing = False
         #: Address of the memory -> what is in flight.
         self.table: dict[int, Flight] = {}
+        #: The same by descriptor and direction, in the order of submission.
+        self.lanes: defaultdict[Any, dict[Flight, None]] = defaultdict(dict)
         #: Cancelled on a socket that is closed while a duplicate of it lives: nobody has a handle
         #: to cancel it by.
         self.orphans: dict[int, Flight] = {}
-        #: Done without a packet.
-        self.ended: list[Operation] = []
+        #: What is done, and not handed out yet, in its order.
+        self.done: list[Operation] = []
+        #: Has failed, and is told after what was submitted before.
+        self.failed: list[Flight] = []
 
     def submit(self, operation: Operation, way: Way, attachment: Attachment | None) -> None:
         """Raises OSError for what cannot be started; then it is not in flight."""
@@ -71,18 +75,21 @@ class Flights:
                 flight = Flight(self, way, operation)
             operation.native = flight
             flight.attachment, flight.operation = attachment, operation
+            flight.lane = attachment or flight.fd, operation.direction
             flight.cancelled, flight.code, flight.reason = False, 0, None
             flight.overlapped.Internal, flight.overlapped.InternalHigh = _NOT_STARTED, 0
             self.table[flight.address] = flight
+            self.lanes[flight.lane][flight] = None
             operation.in_flight = True
             try:
                 _check_open(flight)
                 way.board(flight, operation)
                 if attachment is None or not self._waits(flight, attachment):
                     self._start(flight)
-            except Exception:
-                self._land(flight)
-                raise
+            except Exception as reason:
+                if not self._has_to_be_told_later(flight, reason):
+                    self._land(flight)
+                    raise
 
     def _waits(self, flight: Flight, attachment: Attachment) -> bool:
         """Whether ``flight`` has to wait for another one of its socket; then it is queued."""
@@ -93,6 +100,17 @@ class Flights:
             return False
         attachment.queue.append(flight)
         return True
+
+    def _has_to_be_told_later(self, flight: Flight, reason: Exception) -> bool:
+        """Whether ``flight``, which has failed, is not the first of its lane; then it waits."""
+        if self._is_first(flight):
+            return False
+        flight.reason = reason
+        self.failed.append(flight)
+        return True
+
+    def _is_first(self, flight: Flight) -> bool:
+        return next(iter(self.lanes.get(flight.lane, ())), flight) is flight
 
     def _start(self, flight: Flight) -> None:
         _check_open(flight)
@@ -113,6 +131,9 @@ class Flights:
             if attachment is not None and flight in attachment.queue:
                 attachment.queue.remove(flight)
                 self.end(flight, _abi.ERROR_OPERATION_ABORTED)
+            elif flight in self.failed:
+                self._tell_of(flight)
+                self.port.post()
             elif is_open(flight) or flight.overlapped.Internal != STATUS_PENDING:
                 flight.way.cancel(flight)
             elif again:  # Else its packet is on its way: closing has ended it.
@@ -125,7 +146,7 @@ class Flights:
         self.orphans[flight.address] = flight
         _keep(flight)
         self._remove(flight)
-        self.ended.append(operation)
+        self._come_out(operation)
         self.port.post()
 
     def end(self, flight: Flight, code: int = 0) -> None:
@@ -136,18 +157,18 @@ class Flights:
             flight.overlapped.Internal = STATUS_SUCCESS
         self.port.post(OPERATION, flight.pointer)
 
-    def finish(self, address: int) -> Operation | None:
-        """The operation whose packet has come; None for what is not done or not in flight."""
+    def finish(self, address: int) -> None:
+        """A packet has come: its operation is ``done``, unless it is not in flight, or not yet."""
         with self.lock:
             flight = self.table.get(address)
             if flight is None:
                 orphan = self.orphans.pop(address, None)
                 if orphan is not None:
                     orphan.way.leave(orphan)
-                return None
+                return
             status = _abi.ntstatus(flight.overlapped.Internal)
             if status in (STATUS_PENDING, _NOT_STARTED) and not flight.code:
-                return None  # An old packet, looked at once more after an exception.
+                return  # An old packet, looked at once more after an exception.
             operation = flight.operation
             try:
                 value = self._outcome(flight, status)
@@ -155,12 +176,31 @@ class Flights:
                     if self.closing or flight.cancelled:
                         raise self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
                     self._start(flight)
-                    return None
+                    return
                 operation.value = value
             except OSError as reason:
+                in_turn = is_open(flight) and not isinstance(reason, OperationCancelled)
+                if in_turn and self._has_to_be_told_later(flight, reason):
+                    return
                 operation.error = reason
             self._land(flight)
-            return operation  # type: ignore[no-any-return]
+            self._come_out(operation)
+
+    def _come_out(self, operation: Operation) -> None:
+        """``operation`` has landed, and with it what has failed behind it."""
+        self.done.append(operation)
+        for other in list(self.failed):
+            if other.operation is None or self._is_first(other):
+                self._tell_of(other)
+
+    def _tell_of(self, flight: Flight) -> None:
+        """``flight``, which is one of ``failed``, is done."""
+        operation = flight.operation
+        if operation is not None:  # Else an exception came in between.
+            operation.error = flight.reason
+            self._land(flight)
+            self.done.append(operation)
+        self.failed.remove(flight)
 
     def _outcome(self, flight: Flight, status: int) -> Any:
         count = int(flight.overlapped.InternalHigh)
@@ -182,6 +222,10 @@ class Flights:
 
     def _remove(self, flight: Flight) -> None:
         operation = flight.operation
+        lane = self.lanes[flight.lane]
+        lane.pop(flight, None)  # An exception may have come in between, the last time.
+        if not lane:
+            del self.lanes[flight.lane]
         del self.table[flight.address]
         flight.operation = None
         operation.in_flight = False
@@ -199,8 +243,9 @@ class Flights:
             try:
                 self._start(flight)
             except OSError as reason:
-                flight.reason = reason
-                self.end(flight)
+                if not self._has_to_be_told_later(flight, reason):
+                    flight.reason = reason
+                    self.end(flight)
 
     def reason(self, flight: Flight, code: int) -> OSError:
         """Why ``flight`` has failed, as an exception."""
@@ -229,6 +274,7 @@ class Flights:
             if kept:
                 _leaked.append(kept)
             self.table, self.orphans = {}, {}
+            self.lanes.clear()
 
 
 def _check_open(flight: Flight) -> None:

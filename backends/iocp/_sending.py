@@ -51,9 +51,8 @@ class Send(OnSocket):
     def finish(self, flight: Flight, count: int) -> Any:
         operation: Any = flight.operation
         operation._sent += count
-        if count < flight.wsabuf.len and (self._everything or not count):
-            raise self.gone(flight)
-        if self._everything and operation._sent < len(flight.buffer):
+        # A part of it, where Windows takes all: Wine does that when the peer ends its stream.
+        if operation._sent < len(flight.buffer) and (self._everything or not count):
             return AGAIN
         return operation._sent
 
@@ -124,10 +123,8 @@ class SendFile(OnSocket):
     def finish(self, flight: Flight, count: int) -> Any:
         operation: Any = flight.operation
         operation._sent += count
-        if count and operation._sent < flight.extra[2]:
+        if operation._sent < (flight.extra[2] if count else operation._length()):
             return AGAIN
-        if operation._sent < min(flight.extra[2], operation._length()):
-            raise self.gone(flight)
         return operation._sent
 
     def failed(self, flight: Flight, code: int, count: int) -> Any:

@@ -33,9 +33,3 @@ class OnSocket(Way):
                 return error(_abi.ERROR_PORT_UNREACHABLE, reason.strerror or "")
             flight.attachment.reset = reason
         return reason
-
-    def gone(self, flight: Flight) -> OSError:
-        """Why a call was done with less than it was given: Windows does not do that on a stream,
-        Wine when the connection is gone.
-        """
-        return self.reason(flight, _abi.ERROR_NETNAME_DELETED)

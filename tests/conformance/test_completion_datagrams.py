@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from netcore import (
+    Operation,
     OperationCancelled,
     Recv,
     RecvFrom,
@@ -30,6 +31,7 @@ from .completions import (
     pins,
 )
 from .rules import rule
+from .tools import SOON
 
 Datagrams = tuple[socket.socket, socket.socket]
 UDP = socket.SOCK_DGRAM
@@ -153,6 +155,26 @@ def test_those_who_receive_datagrams_are_served_in_order(
         other.sendto(b"%d" % number, one.getsockname())
     assert finished(selector, *ops) == ops
     assert [op.result()[0] for op in ops] == [b"%d" % number for number in range(5)]
+
+
+@rule(103)
+@pytest.mark.parametrize("most", [None, 1, 2])
+def test_a_datagram_that_cannot_be_sent_fails_in_its_turn(
+    selector: Selector, udp: Datagrams, most: int | None
+) -> None:
+    """It overtakes nobody, and nobody overtakes it."""
+    one, other = udp
+    contents = [b"first", *[bytes(70_000)] * 3, b"second", bytes(70_000), b"third"]
+    ops = [selector.submit(SendTo(one, content, other.getsockname())) for content in contents]
+    came: list[Operation] = []
+    while len(came) < len(ops):
+        done = selector.wait(SOON, most)[1]
+        assert 0 < len(done) <= (most or len(ops))
+        came += done
+    assert came == ops
+    assert [op.error is None for op in ops] == [len(content) < 100 for content in contents]
+    for content in (b"first", b"second", b"third"):
+        assert done_by(selector, Recv(other, 100)) == content
 
 
 @rule(103)

@@ -21,10 +21,19 @@ from netcore import (
     SendAll,
 )
 
-from .completions import assert_nothing_done, both, done_by, finished, outcome, stuffed
+from .completions import (
+    assert_nothing_done,
+    both,
+    done_by,
+    finished,
+    outcome,
+    reader_of,
+    stuffed,
+)
 from .rules import rule
 from .tools import (
     SOON,
+    assert_same,
     drain,
     reset,
     tcp_pair,
@@ -47,6 +56,53 @@ class Slotted:
 
     def fileno(self) -> int:
         return self.fd
+
+
+@rule(96)
+def test_a_poll_changes_no_order_of_receives(selector: Selector, pair: Pair) -> None:
+    """It may end with the first byte; who receives is served as if it was not there."""
+    a, b = pair
+    ops: list[Operation] = [Recv(a, 2), Poll(a, EVENT_READ), Recv(a, 2), Recv(a, 2)]
+    for op in ops:
+        selector.submit(op)
+        assert_nothing_done(selector, 0.01)
+    selector.cancel(ops[1])
+    finished(selector, ops[1])
+    b.send(b"012345")
+    receives = [op for op in ops if isinstance(op, Recv)]
+    assert finished(selector, *receives) == receives
+    assert [op.result() for op in receives] == [b"01", b"23", b"45"]
+
+
+@rule(97)
+def test_a_poll_changes_no_order_of_sends(selector: Selector, pair: Pair) -> None:
+    """What is sent after it is sent behind what was sent before it."""
+    a, b = pair
+    messages = [b"first" * (1 << 20), b"second", b"third" * (1 << 16), b"last"]
+    ops = [selector.submit(SendAll(a, messages[0]))]
+    poll = selector.submit(Poll(a, EVENT_READ))
+    assert_nothing_done(selector)
+    ops += [selector.submit(SendAll(a, message)) for message in messages[1:]]
+    assert_nothing_done(selector)
+    with reader_of(b) as got:
+        assert finished(selector, *ops) == ops
+        a.shutdown(socket.SHUT_WR)
+    assert_same(got, b"".join(messages))
+    b.send(b"x")
+    assert outcome(selector, poll) & EVENT_READ
+
+
+@rule(97)
+def test_a_poll_changes_no_order_of_what_goes_at_once(selector: Selector, pair: Pair) -> None:
+    """Submitted together, they come out in their order."""
+    a, _ = pair
+    sends = [SendAll(a, b"%d" % number) for number in range(3)]
+    poll = Poll(a, EVENT_READ)
+    for op in (sends[0], poll, *sends[1:]):
+        selector.submit(op)
+    assert finished(selector, *sends) == sends
+    selector.cancel(poll)
+    finished(selector, poll)
 
 
 @rule(119)

@@ -36,6 +36,21 @@ def test_a_reset_is_an_error(selector: Selector, pair: Ends) -> None:
 
 
 @rule(92)
+def test_a_reset_is_told_in_turn(selector: Selector, pair: Ends) -> None:
+    """Also to those who come between the reset and the next wait."""
+    a, b = pair
+    ops = [selector.submit(Recv(a, 1))]
+    assert_nothing_done(selector)
+    reset(b)
+    time.sleep(0.02)
+    ops += [selector.submit(Recv(a, 1)) for _ in range(3)]
+    assert finished(selector, *ops) == ops
+    for op in ops:
+        with pytest.raises(ConnectionResetError):
+            op.result()
+
+
+@rule(92)
 @pytest.mark.parametrize("between", ["", "registered", "polled"])
 def test_a_reset_is_an_error_for_the_next_ones_too(
     selector: Selector, pair: Ends, between: str

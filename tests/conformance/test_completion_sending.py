@@ -188,6 +188,26 @@ def test_those_who_send_are_served_in_order(selector: Selector, stream: Ends) ->
 
 
 @rule(97)
+def test_who_cannot_send_any_more_fails_in_its_turn(
+    selector: Selector, pair: Ends, content: bytes
+) -> None:
+    """Behind what was submitted before and is still on its way."""
+    a, b = pair
+    ops: list[Any] = [selector.submit(SendAll(a, content))]
+    assert_nothing_done(selector)
+    a.shutdown(socket.SHUT_WR)
+    ops += [selector.submit(op) for op in (Send(a, b"x"), SendAll(a, b"y"))]
+    ready, done = selector.wait(0.01)
+    assert not ready
+    with reader_of(b):
+        done += finished(selector, *ops[len(done) :])
+    assert done == ops
+    for op in ops[1:]:
+        with pytest.raises(BrokenPipeError):
+            op.result()
+
+
+@rule(97)
 def test_those_who_send_from_several_threads_do_not_interleave(
     selector: Selector, pair: Ends
 ) -> None:

@@ -27,6 +27,7 @@ DEVIATIONS = {
     ),
     "test_a_reset_is_an_error on select": _EATS_RESETS,
     "test_a_reset_is_an_error_for_the_next_ones_too on select": _EATS_RESETS,
+    "test_a_reset_is_told_in_turn on select": _EATS_RESETS,
     "test_a_reset_of_a_connection_in_use_is_an_error on select": _EATS_RESETS,
     "test_a_reset_reaches_both on select": _EATS_RESETS,
     "test_the_end_of_a_stream_is_a_hangup[tcp]": (
