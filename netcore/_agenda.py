@@ -16,6 +16,7 @@ from netcore._deadlines import Deadlines
 from netcore._drivers import ReadinessOverCompletion
 from netcore._hot_paths import HotPaths
 from netcore._progress import BUDGET, FAILURES, Pairs
+from netcore._registry import number_of
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
@@ -24,8 +25,11 @@ from netcore.operations import (
     WRITING,
     Operation,
     OperationCancelled,
+    Poll,
     Post,
+    Read,
     SendAll,
+    Write,
     closed_meanwhile,
 )
 
@@ -163,7 +167,7 @@ class Agenda(HotPaths):
     def _start(self, operation: Operation) -> None:
         if operation._deadline is not None:
             self._deadlines.note(operation)
-        if _has_lost_its_socket(operation):
+        if _has_lost_its_file(operation):
             raise closed_meanwhile(operation)
         channel = operation._channel
         if channel.owner is not self:
@@ -267,7 +271,7 @@ class Agenda(HotPaths):
         self._looked = monotonic()
         self.patience = min(2 * self.patience, LOOK)
         for operation in list(self._flying):
-            if _has_lost_its_socket(operation):
+            if _has_lost_its_file(operation):
                 self._call_back(operation, closed_meanwhile)
         for channel in list(self._channels.by_fd.values()):
             channel.let_go()
@@ -298,8 +302,13 @@ class Agenda(HotPaths):
         self.submitted[:count] = [op for op in self.submitted[:count] if op not in known]
 
 
-def _has_lost_its_socket(operation: Operation) -> bool:
-    return operation.on_socket and operation.subject.fileno() != operation.fd
+def _has_lost_its_file(operation: Operation) -> bool:
+    """Whether what it works on was closed since it was submitted; a bare number cannot tell."""
+    if operation.on_socket:
+        return operation.subject.fileno() != operation.fd  # type: ignore[no-any-return]
+    if isinstance(operation, (Poll, Read, Write)) and operation.subject.__class__ is not int:
+        return number_of(operation.subject) != operation.fd
+    return False
 
 
 def _cancelled(operation: Operation) -> OSError:

@@ -156,9 +156,9 @@ class Progress(ReadinessBackend):
     def _notice(self, channel: Channel, events: int) -> bool:
         """Go on with all that ``events`` are about; whether it is the user's, too."""
         if events & CLOSED or channel.is_closed():
-            theirs = channel.theirs
+            told = bool(channel.theirs) if events & CLOSED else self._is_theirs(channel, events)
             self._drop(channel)
-            return bool(theirs)
+            return told
         channel.leave_hot_paths()
         if events & _EARLY_ENDS:
             channel.eager = channel.readable = True
@@ -175,6 +175,10 @@ class Progress(ReadinessBackend):
             self._write(channel)
         if channel.polls:
             self._settle(channel, events)
+        return self._is_theirs(channel, events)
+
+    def _is_theirs(self, channel: Channel, events: int) -> bool:
+        """Whether the user is to be told of ``events``; not once more of a one-shot interest."""
         theirs = channel.theirs & CONDITIONS
         if not events & theirs and not (events & FAILED and theirs):
             return False

@@ -54,8 +54,9 @@ if sys.platform != "win32":
     KINDS.update({"unix": STREAM, "reader": (Read, Read, Poll), "writer": (Write, Write, Poll)})
 DATAGRAMS = ("udp", "connected udp")
 STREAMS = ("tcp", "unix", "reader", "writer")
-#: Wine's server does, if the receive comes later: see ``wine.py``.
-EATS_RESETS = wine.version() is not None
+#: Its server tells of a reset as of the end, if the receive comes later (see wine.py); and it
+#: keeps a send that is pending on a closed socket as long as the peer lives.
+WINE = wine.version() is not None
 _moments = itertools.count()
 
 
@@ -261,7 +262,7 @@ class End:
             return
         if not value:
             assert self.ended, f"the stream goes on: {op}"
-            assert not self.reset or EATS_RESETS, f"the connection was reset: {op}"
+            assert not self.reset or WINE, f"the connection was reset: {op}"
             assert not self.failed, f"the connection had been reset: {op}"
             assert self.unclean or self.into.got == self.into.put, f"not yet the end: {op}"
         self.into.got += value

@@ -147,7 +147,7 @@ class Steps:
         end.closed = True
         end.near.close()
         if end.peer is not self.target and end.peer is not None:
-            end.gone = True
+            end.gone = end.ended = True
             end.peer.close()
         self.ends.remove(end)
 

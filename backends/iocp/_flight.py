@@ -44,7 +44,8 @@ class Flight:
         self.lane: Any = None
         #: While it is in flight.
         self.operation: Any = None
-        self.cancelled = False
+        #: When it was cancelled first, as of time.monotonic(); 0 if it was not.
+        self.cancelled = 0.0
         #: Why it ends without the kernel: an error of Windows, or an exception.
         self.code = 0
         self.reason: Exception | None = None

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from threading import RLock
+from time import monotonic
 from typing import Any, Final
 
 from netcore.backends.iocp import _abi
@@ -35,6 +36,8 @@ from netcore.operations import (
     closed_meanwhile,
 )
 
+#: How long the packet of what was cancelled on a closed socket may take, in seconds.
+PATIENCE: Final = 0.1
 #: In OVERLAPPED.Internal until the call is made: an interrupted ``submit`` leaves it there.
 _NOT_STARTED: Final = 0x7FFFFFFF
 #: What the kernel may still write to after a port was closed: leaked rather than freed.
@@ -76,7 +79,7 @@ class Flights:
             operation.native = flight
             flight.attachment, flight.operation = attachment, operation
             flight.lane = attachment or flight.fd, operation.direction
-            flight.cancelled, flight.code, flight.reason = False, 0, None
+            flight.cancelled, flight.code, flight.reason = 0.0, 0, None
             flight.overlapped.Internal, flight.overlapped.InternalHigh = _NOT_STARTED, 0
             self.table[flight.address] = flight
             self.lanes[flight.lane][flight] = None
@@ -126,18 +129,21 @@ class Flights:
                 return
             if flight.flights is not self or flight.code:
                 return
-            again, flight.cancelled = flight.cancelled, True
+            before, now = flight.cancelled, monotonic()
+            flight.cancelled = before or now
             attachment = flight.attachment
             if attachment is not None and flight in attachment.queue:
                 attachment.queue.remove(flight)
                 self.end(flight, _abi.ERROR_OPERATION_ABORTED)
             elif flight in self.failed:
+                flight.reason = self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
                 self._tell_of(flight)
                 self.port.post()
             elif is_open(flight) or flight.overlapped.Internal != STATUS_PENDING:
                 flight.way.cancel(flight)
-            elif again:  # Else its packet is on its way: closing has ended it.
+            elif before and now - before > PATIENCE:
                 self._orphan(flight)
+            # Else its packet is on its way: closing has ended it.
 
     def _orphan(self, flight: Flight) -> None:
         """End the operation of ``flight``; the kernel keeps the memory."""

@@ -12,6 +12,7 @@ import pytest
 
 from netcore import (
     EVENT_READ,
+    ONESHOT,
     Operation,
     Poll,
     Recv,
@@ -22,7 +23,16 @@ from netcore import (
 from .completions import ON_SOCKETS, assert_nothing_done, done_by, finished, outcome
 from .rules import rule
 from .system import pair_with_number
-from .tools import QUIET_WORK, SOON, Subject, arrived, in_thread, tcp_pair, until_waiting
+from .tools import (
+    QUIET_WORK,
+    SOON,
+    Subject,
+    arrived,
+    in_thread,
+    tcp_pair,
+    until_waiting,
+    wait_until,
+)
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -155,7 +165,9 @@ def test_what_was_not_begun_leaves_the_next_owner_of_the_number_alone(subject: S
         number = a.fileno()
         if used:
             assert done_by(selector, SendAll(a, b"x")) == 1
-        ops = [selector.submit(op) for op in (Recv(a, 10), SendAll(a, b"wrong"))]
+        ops: list[Operation] = [Recv(a, 10), SendAll(a, b"wrong"), Poll(a, EVENT_READ)]
+        for op in ops:
+            selector.submit(op)
         with b:
             a.close()
             with pair_with_number(number) as (c, d):
@@ -182,6 +194,33 @@ def test_the_number_of_a_closed_socket_is_registered(selector: Selector, noticed
         assert isinstance(old.error, OSError)
         selector.unregister(c)
         assert_nothing_done(selector)
+
+
+@rule(115, events=ONESHOT)
+@pytest.mark.parametrize("begun", [False, True])
+def test_the_number_of_a_closed_socket_is_registered_for_once(
+    selector: Selector, begun: bool
+) -> None:
+    """Once it is, also if that is when the closed one is noticed."""
+    a, b = tcp_pair()
+    number = a.fileno()
+    poll = selector.submit(Poll(a, EVENT_READ))
+    if begun:
+        assert_nothing_done(selector, 0.01)
+    with b:
+        a.close()
+        with pair_with_number(number) as (c, d):
+            key = selector.register(c, EVENT_READ | ONESHOT)
+            d.send(b"x")
+            arrived(c)
+            told = []
+            while not poll.done or not told:
+                told += selector.wait(SOON)[0]
+            assert told == [(key, EVENT_READ)]
+            assert_nothing_done(selector)
+            assert isinstance(poll.error, OSError)
+            selector.modify(c, EVENT_READ | ONESHOT)
+            assert wait_until(selector, c, EVENT_READ)
 
 
 @rule(115)

@@ -178,6 +178,23 @@ def test_a_datagram_that_cannot_be_sent_fails_in_its_turn(
 
 
 @rule(103)
+def test_what_cannot_be_sent_can_be_cancelled(selector: Selector, udp: Datagrams) -> None:
+    """As long as it has not come out."""
+    one, other = udp
+    sends = [SendTo(one, content, other.getsockname()) for content in (b"x", bytes(70_000), b"y")]
+    for send in sends:
+        selector.submit(send)
+    assert selector.select(0) == []
+    selector.cancel(sends[1])
+    assert set(finished(selector, *sends)) == set(sends)
+    assert [sends[0].result(), sends[2].result()] == [1, 1]
+    with pytest.raises(OSError, match=r"."):
+        sends[1].result()
+    assert done_by(selector, SendTo(one, b"z", other.getsockname())) == 1
+    assert [done_by(selector, Recv(other, 9)) for _ in range(3)] == [b"x", b"y", b"z"]
+
+
+@rule(103)
 def test_datagrams_between_connected_sockets(selector: Selector, udp: Datagrams) -> None:
     """Send, SendAll, Recv and RecvInto work as with a stream."""
     one, other = udp
