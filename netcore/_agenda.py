@@ -21,6 +21,7 @@ from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
 from netcore.operations import (
+    NOWHERE,
     READING,
     WRITING,
     Operation,
@@ -169,13 +170,13 @@ class Agenda(HotPaths):
             self._deadlines.note(operation)
         if _has_lost_its_file(operation):
             raise closed_meanwhile(operation)
+        if isinstance(operation, Post):
+            self._end(operation)
+            return
+        if self._carrier and self._fly(operation):
+            return
         channel = operation._channel
         if channel.owner is not self:
-            if isinstance(operation, Post):
-                self._end(operation)
-                return
-            if self._carrier and self._fly(operation):
-                return
             channel = operation._channel = self._channel_of(operation)
         if type(operation) is SendAll and operation._argument is None:
             operation._take_buffer()
@@ -200,6 +201,7 @@ class Agenda(HotPaths):
         assert self._carrier is not None
         if not self._carrier.takes(operation):
             return False
+        operation._channel = NOWHERE
         self._flying[operation] = None
         try:
             self._carrier.submit(operation)

@@ -54,8 +54,8 @@ if sys.platform != "win32":
     KINDS.update({"unix": STREAM, "reader": (Read, Read, Poll), "writer": (Write, Write, Poll)})
 DATAGRAMS = ("udp", "connected udp")
 STREAMS = ("tcp", "unix", "reader", "writer")
-#: Its server tells of a reset as of the end, if the receive comes later (see wine.py); and it
-#: keeps a send that is pending on a closed socket as long as the peer lives.
+#: It tells of a reset as of the end, if the receive comes later (see wine.py), and goes on with a
+#: send that is pending on a closed socket.
 WINE = wine.version() is not None
 _moments = itertools.count()
 
@@ -90,11 +90,15 @@ class Record:
         if PINS and self.buffer:
             assert is_pinned(self.buffer), f"may be written to, and is not pinned: {self.op}"
 
+    def check_released(self) -> None:
+        kept = WINE and self.end is not None and self.end.closed
+        assert not PINS or kept or self.buffer is None or not is_pinned(self.buffer)
+
     def check_out(self) -> None:
         """It has just come out, as it may."""
         op, error = self.op, self.op.error
         assert op.done
-        assert not PINS or self.buffer is None or not is_pinned(self.buffer)
+        self.check_released()
         if isinstance(error, OperationCancelled):
             assert self.cancelled, f"nobody has cancelled {op}"
         elif isinstance(error, TimeoutError):
@@ -149,11 +153,12 @@ class End:
     accepted: list[tuple[Any, Any]] = field(default_factory=list)
 
     def is_in_use(self) -> bool:
-        """Whether an operation may do away with what makes it readable before that is told: the
-        data, or the failure of a datagram, which who sends may be told of, too.
+        """Whether somebody may do away with what makes it readable before that is told: the data,
+        or the failure of a datagram, which who sends may be told of, too, and which Wine forgets.
         """
-        writes = self.kind in DATAGRAMS and self.queue(WRITING)
-        return bool(self.queue(READING) or writes)
+        if self.kind in DATAGRAMS and (self.queue(WRITING) or (WINE and self.gone)):
+            return True
+        return bool(self.queue(READING))
 
     def queue(self, direction: int) -> list[Record]:
         return [record for record in self.pending if record.op.direction == direction]

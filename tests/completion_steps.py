@@ -14,6 +14,7 @@ from completion_model import (
     CONTENTS,
     DATAGRAMS,
     KINDS,
+    WINE,
     End,
     Record,
     contents,
@@ -98,6 +99,9 @@ class Steps:
     def end(self, which: int) -> End | None:
         return self.ends[-1 - which % len(self.ends)] if self.ends else None
 
+    def wait(self, timeout: float, most: int | None = None, serve: bool = False) -> list[Record]:
+        raise NotImplementedError
+
     # -- sockets
 
     def open(self, kind: str) -> None:
@@ -138,8 +142,11 @@ class Steps:
     def shut_down(self, which: int, politely: bool) -> None:
         """Close the near end."""
         end = self.end(which)
-        if end is None:
+        if end is not None and WINE:
+            self.end_sends(end)
+        if end not in self.ends:
             return
+        which = -1 - self.ends.index(end)
         if politely:
             self.cancel_all(which)
             if end.mask is not None:
@@ -150,6 +157,13 @@ class Steps:
             end.gone = end.ended = True
             end.peer.close()
         self.ends.remove(end)
+
+    def end_sends(self, end: End) -> None:
+        """Wine goes on with them by number, which another socket has soon."""
+        if end.queue(WRITING):
+            self.cancel_all(-1 - self.ends.index(end))
+        while end.queue(WRITING):
+            self.wait(0.01)
 
     # -- operations
 

@@ -8,9 +8,8 @@ from time import monotonic
 from typing import Any
 
 import pytest
-from completion_model import PINS, STREAMS, WINE, End, Record, is_ready
+from completion_model import STREAMS, End, Record, is_ready
 from completion_steps import Steps
-from conformance.completions import is_pinned
 from conformance.tools import SOON
 
 import netcore
@@ -181,8 +180,7 @@ class World(Steps):
             op = record.op
             assert op.done
             assert op.error is None or isinstance(op.error, OSError), repr(op.error)
-            kept = WINE and record.end is not None and record.end.closed
-            assert not PINS or kept or record.buffer is None or not is_pinned(record.buffer)
+            record.check_released()
         self.pending.clear()
         with pytest.raises(RuntimeError):
             self.selector.wait(0)

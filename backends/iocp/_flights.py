@@ -139,11 +139,18 @@ class Flights:
                 flight.reason = self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
                 self._tell_of(flight)
                 self.port.post()
-            elif is_open(flight) or flight.overlapped.Internal != STATUS_PENDING:
+            elif is_open(flight) or (attachment is None and not _is_pending(flight)):
                 flight.way.cancel(flight)
-            elif before and now - before > PATIENCE:
-                self._orphan(flight)
-            # Else its packet is on its way: closing has ended it.
+            elif before and now - before > PATIENCE:  # Else its packet is on its way.
+                self._give_up(flight)
+
+    def _give_up(self, flight: Flight) -> None:
+        """Closing should have ended ``flight``, and no packet has come."""
+        if _is_pending(flight):
+            self._orphan(flight)
+        else:  # Wine has lost it.
+            self.finish(flight.address)
+            self.port.post()
 
     def _orphan(self, flight: Flight) -> None:
         """End the operation of ``flight``; the kernel keeps the memory."""
@@ -281,6 +288,10 @@ class Flights:
                 _leaked.append(kept)
             self.table, self.orphans = {}, {}
             self.lanes.clear()
+
+
+def _is_pending(flight: Flight) -> bool:
+    return bool(flight.overlapped.Internal == STATUS_PENDING)
 
 
 def _check_open(flight: Flight) -> None:

@@ -97,12 +97,16 @@ def test_a_poll_changes_no_order_of_what_goes_at_once(selector: Selector, pair: 
     """Submitted together, they come out in their order."""
     a, _ = pair
     sends = [SendAll(a, b"%d" % number) for number in range(3)]
-    poll = Poll(a, EVENT_READ)
-    for op in (sends[0], poll, *sends[1:]):
-        selector.submit(op)
-    assert finished(selector, *sends) == sends
-    selector.cancel(poll)
-    finished(selector, poll)
+    polls = [Poll(a, EVENT_READ), Poll(a, EVENT_WRITE)]
+    for before in range(3):
+        sends[0] = SendAll(a, b"new")
+        order: list[Operation] = [*sends[:before], *polls, *sends[before:]]
+        for op in order:
+            selector.submit(op)
+        came = finished(selector, *sends, polls[1])
+        assert [op for op in came if op is not polls[1]] == sends
+        selector.cancel(polls[0])
+        finished(selector, polls[0])
 
 
 @rule(119)
