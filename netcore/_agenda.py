@@ -11,17 +11,15 @@ from time import monotonic
 from typing import Any, Final
 
 from netcore import _attempts
+from netcore._carried import Carried
 from netcore._channels import Channel
 from netcore._deadlines import Deadlines
-from netcore._drivers import ReadinessOverCompletion
-from netcore._hot_paths import HotPaths
 from netcore._progress import BUDGET, FAILURES, Pairs
 from netcore._registry import number_of
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
 from netcore.operations import (
-    NOWHERE,
     READING,
     WRITING,
     Operation,
@@ -42,11 +40,8 @@ LOOK: Final = 1.0
 #: How many waits may be plain until the clock is looked at.
 PLAIN: Final = 32
 
-#: What an operation ends with.
-Reason = Callable[[Operation], OSError]
 
-
-class Agenda(HotPaths):
+class Agenda(Carried):
     """Takes operations from ``submitted`` to their channel or to the backend below, and ends what
     was cancelled, has taken too long, or was closed. Under the lock.
 
@@ -60,9 +55,6 @@ class Agenda(HotPaths):
         self._lock = lock
         self._cancels: list[Operation] = []
         self._deadlines = Deadlines(self)
-        # With the completion backend below; and why those were cancelled there that were.
-        self._flying: dict[Operation, None] = {}
-        self._reasons: dict[Operation, Reason] = {}
         #: How long to wait, in seconds, before looking for what was closed.
         self.patience = PATIENCE
         self._looked = monotonic()
@@ -74,8 +66,7 @@ class Agenda(HotPaths):
         self.native = native
         self.native_wait: Callable[..., Pairs] = raw.wait if raw else native.wait
         self._read_mask = native.read_mask
-        self._below = native if isinstance(native, ReadinessOverCompletion) else None
-        self._carrier = self._below.carrier if self._below else None
+        self._carry_by(native)
         self.plain = 0
 
     def _find_plain(self) -> None:
@@ -140,7 +131,7 @@ class Agenda(HotPaths):
         cancels, self._cancels = self._cancels, []
         try:
             for operation in cancels:
-                if self._call_back(operation, _cancelled):
+                if self._call_back(operation):
                     pass
                 elif operation in self.submitted:
                     self._cancels.append(operation)  # As soon as those before it were begun.
@@ -155,15 +146,6 @@ class Agenda(HotPaths):
         if operation._owner is self:
             self._end(operation, error)  # First: _repair finds what is in its queue and done.
             self._remove(operation)
-
-    def _call_back(self, operation: Operation, reason: Reason) -> bool:
-        """Have the backend below cancel ``operation``; False if it is not there."""
-        if operation not in self._flying:
-            return False
-        assert self._carrier is not None
-        self._reasons.setdefault(operation, reason)
-        self._carrier.cancel(operation)
-        return True
 
     def _start(self, operation: Operation) -> None:
         if operation._deadline is not None:
@@ -189,32 +171,6 @@ class Agenda(HotPaths):
                 self._write(channel)
         else:
             self._review(channel, afresh=operation.direction not in (READING, WRITING))
-
-    def _fly(self, operation: Operation) -> bool:
-        """Give ``operation`` to the completion backend below, if it carries it out itself."""
-        channel = self._channels.by_fd.get(operation.fd)
-        if channel is not None and not channel.is_closed():
-            if channel.is_before(operation):
-                return False  # First come, first served.
-            if channel.is_polled_for(operation.direction) and not self._is_behind(operation):
-                return False  # So that the poll hears of it, too.
-        assert self._carrier is not None
-        if not self._carrier.takes(operation):
-            return False
-        operation._channel = NOWHERE
-        self._flying[operation] = None
-        try:
-            self._carrier.submit(operation)
-        except BaseException:
-            if not operation.in_flight:
-                del self._flying[operation]
-            raise
-        return True
-
-    def _is_behind(self, operation: Operation) -> bool:
-        """Whether the backend below has another one of the same descriptor and direction."""
-        mine = operation.fd, operation.direction
-        return any((other.fd, other.direction) == mine for other in self._flying)
 
     def _channel_of(self, operation: Operation) -> Channel:
         fd, file = operation.fd, operation.subject
@@ -251,18 +207,6 @@ class Agenda(HotPaths):
 
     # -- after
 
-    def _fetch(self) -> None:
-        """Take what the completion backend below has done."""
-        assert self._below is not None
-        others, self._below.others = self._below.others, []
-        for operation in others:
-            if operation in self._flying:
-                reason, error = self._reasons.pop(operation, _cancelled), operation.error
-                if isinstance(error, OperationCancelled):
-                    error = reason(operation)
-                self._end(operation, error)
-                del self._flying[operation]
-
     def _expire(self) -> None:
         for operation in self._deadlines.passed():
             if not self._call_back(operation, _timed_out):
@@ -285,10 +229,10 @@ class Agenda(HotPaths):
         known = set(self.finished)
         for operation in list(self._flying):
             if not operation.in_flight:
-                del self._flying[operation]
                 if operation not in known:
-                    self._end(operation, operation.error)
+                    self._land(operation)
                     known.add(operation)
+                self._flying.pop(operation, None)
         for channel in self._channels.by_fd.values():
             channel.mend()
             for operation in channel.pending():
@@ -311,10 +255,6 @@ def _has_lost_its_file(operation: Operation) -> bool:
     if isinstance(operation, (Poll, Read, Write)) and operation.subject.__class__ is not int:
         return number_of(operation.subject) != operation.fd
     return False
-
-
-def _cancelled(operation: Operation) -> OSError:
-    return OperationCancelled()
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

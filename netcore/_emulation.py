@@ -176,9 +176,13 @@ class CompletionOverReadiness(Agenda):
         """Under the lock. False if it is not pending here."""
         if operation._owner is not self:
             return False
-        self.plain = 0
-        self._cancels.append(operation)
+        self._cancel(operation)
         return True
+
+    def _cancel(self, operation: Operation) -> None:
+        self.plain = 0
+        self._cancels.append(operation)  # First: after an exception it is called back once more.
+        self._call_back(operation)  # At once: it may be closed next.
 
     def cancel_all(self, file: Any) -> int:
         """Under the lock: cancel what is pending on ``file``; how much that is."""
@@ -191,8 +195,8 @@ class CompletionOverReadiness(Agenda):
             for op in self.pending()
             if op.subject is file or (op.fd == fd and number_of(op.subject) == fd)
         ]
-        self.plain = 0
-        self._cancels += mine
+        for operation in mine:
+            self._cancel(operation)
         return len(mine)
 
     def pending(self) -> list[Operation]:

@@ -5,33 +5,32 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import netcore.operations
-from netcore import Operation, _attempts
+from netcore import Operation, _attempts, _connection_operations, _socket_operations
 from netcore._channels import Channel
 from netcore._emulation import CompletionOverReadiness
 
 
 def pinning_nothing() -> None:
     """A copy does as well."""
-    original = netcore.operations.pinned
+    original = _socket_operations.pinned
 
     def pinned(buffer: Any, writable: bool = False) -> memoryview:
         view = original(buffer, writable)
         return view if writable else memoryview(bytes(view))
 
-    netcore.operations.pinned = pinned
+    _socket_operations.pinned = pinned
 
 
 def keeping_the_pin() -> None:
     """What came out is still held."""
     held = []
-    original = netcore.operations.pinned
+    original = _socket_operations.pinned
 
     def pinned(buffer: Any, writable: bool = False) -> memoryview:
         held.append(memoryview(buffer))
         return original(buffer, writable)
 
-    netcore.operations.pinned = pinned
+    _socket_operations.pinned = pinned
 
 
 def interleaving() -> None:
@@ -75,7 +74,8 @@ def knowing_no_limit() -> None:
 
 def looking_names_up() -> None:
     """As connect() of the socket module does."""
-    netcore.operations.check_address = lambda sock, address: None
+    for module in (_socket_operations, _connection_operations):
+        module.check_address = lambda sock, address: None
 
 
 def closing_and_no_more() -> None:

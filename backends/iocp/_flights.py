@@ -6,12 +6,12 @@
   OVERLAPPED, the buffer, the socket object. What never comes is never freed.
 * Sends and receives of a socket are started in the order in which they were submitted, and the
   kernel keeps it. While a socket is being connected, or a file is being sent on it, what comes
-  after that waits here. So does what has failed, until it is its turn to be told.
+  after that waits here; what has failed, in ``_lanes.py``.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
+from collections import deque
 from threading import RLock
 from time import monotonic
 from typing import Any, Final
@@ -26,6 +26,7 @@ from netcore.backends.iocp._abi import (
 from netcore.backends.iocp._attachment import OPERATION, Attachment
 from netcore.backends.iocp._errors import ENDED, error
 from netcore.backends.iocp._flight import AGAIN, Flight, Way, is_open
+from netcore.backends.iocp._lanes import Lanes
 from netcore.backends.iocp._port import CompletionPort
 from netcore.backends.iocp._winsock import Windows
 from netcore.operations import (
@@ -54,15 +55,12 @@ class Flights:
         self.closing = False
         #: Address of the memory -> what is in flight.
         self.table: dict[int, Flight] = {}
-        #: The same by descriptor and direction, in the order of submission.
-        self.lanes: defaultdict[Any, dict[Flight, None]] = defaultdict(dict)
+        self._lanes = Lanes()
         #: Cancelled on a socket that is closed while a duplicate of it lives: nobody has a handle
         #: to cancel it by.
         self.orphans: dict[int, Flight] = {}
         #: What is done, and not handed out yet, in its order.
         self.done: list[Operation] = []
-        #: Has failed, and is told after what was submitted before.
-        self.failed: list[Flight] = []
 
     def submit(self, operation: Operation, way: Way, attachment: Attachment | None) -> None:
         """Raises OSError for what cannot be started; then it is not in flight."""
@@ -78,11 +76,10 @@ class Flights:
                 flight = Flight(self, way, operation)
             operation.native = flight
             flight.attachment, flight.operation = attachment, operation
-            flight.lane = attachment or flight.fd, operation.direction
             flight.cancelled, flight.code, flight.reason = 0.0, 0, None
             flight.overlapped.Internal, flight.overlapped.InternalHigh = _NOT_STARTED, 0
             self.table[flight.address] = flight
-            self.lanes[flight.lane][flight] = None
+            self._lanes.enter(flight)
             operation.in_flight = True
             try:
                 _check_open(flight)
@@ -90,7 +87,7 @@ class Flights:
                 if attachment is None or not self._waits(flight, attachment):
                     self._start(flight)
             except Exception as reason:
-                if not self._has_to_be_told_later(flight, reason):
+                if not self._lanes.hold(flight, reason):
                     self._land(flight)
                     raise
 
@@ -103,17 +100,6 @@ class Flights:
             return False
         attachment.queue.append(flight)
         return True
-
-    def _has_to_be_told_later(self, flight: Flight, reason: Exception) -> bool:
-        """Whether ``flight``, which has failed, is not the first of its lane; then it waits."""
-        if self._is_first(flight):
-            return False
-        flight.reason = reason
-        self.failed.append(flight)
-        return True
-
-    def _is_first(self, flight: Flight) -> bool:
-        return next(iter(self.lanes.get(flight.lane, ())), flight) is flight
 
     def _start(self, flight: Flight) -> None:
         _check_open(flight)
@@ -135,7 +121,7 @@ class Flights:
             if attachment is not None and flight in attachment.queue:
                 attachment.queue.remove(flight)
                 self.end(flight, _abi.ERROR_OPERATION_ABORTED)
-            elif flight in self.failed:
+            elif flight in self._lanes.failed:
                 flight.reason = self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
                 self._tell_of(flight)
                 self.port.post()
@@ -193,27 +179,24 @@ class Flights:
                 operation.value = value
             except OSError as reason:
                 in_turn = is_open(flight) and not isinstance(reason, OperationCancelled)
-                if in_turn and self._has_to_be_told_later(flight, reason):
+                if in_turn and self._lanes.hold(flight, reason):
                     return
                 operation.error = reason
             self._land(flight)
             self._come_out(operation)
 
     def _come_out(self, operation: Operation) -> None:
-        """``operation`` has landed, and with it what has failed behind it."""
+        """``operation`` has landed; what has failed behind it does now."""
         self.done.append(operation)
-        for other in list(self.failed):
-            if other.operation is None or self._is_first(other):
-                self._tell_of(other)
+        while (other := self._lanes.next_due()) is not None:
+            self._tell_of(other)
 
     def _tell_of(self, flight: Flight) -> None:
-        """``flight``, which is one of ``failed``, is done."""
+        """``flight``, which has failed before, is done."""
         operation = flight.operation
-        if operation is not None:  # Else an exception came in between.
-            operation.error = flight.reason
-            self._land(flight)
-            self.done.append(operation)
-        self.failed.remove(flight)
+        operation.error = flight.reason
+        self._land(flight)
+        self.done.append(operation)
 
     def _outcome(self, flight: Flight, status: int) -> Any:
         count = int(flight.overlapped.InternalHigh)
@@ -235,10 +218,7 @@ class Flights:
 
     def _remove(self, flight: Flight) -> None:
         operation = flight.operation
-        lane = self.lanes[flight.lane]
-        lane.pop(flight, None)  # An exception may have come in between, the last time.
-        if not lane:
-            del self.lanes[flight.lane]
+        self._lanes.leave(flight)
         del self.table[flight.address]
         flight.operation = None
         operation.in_flight = False
@@ -256,7 +236,7 @@ class Flights:
             try:
                 self._start(flight)
             except OSError as reason:
-                if not self._has_to_be_told_later(flight, reason):
+                if not self._lanes.hold(flight, reason):
                     flight.reason = reason
                     self.end(flight)
 
@@ -287,7 +267,7 @@ class Flights:
             if kept:
                 _leaked.append(kept)
             self.table, self.orphans = {}, {}
-            self.lanes.clear()
+            self._lanes.clear()
 
 
 def _is_pending(flight: Flight) -> bool:

@@ -246,6 +246,21 @@ def test_everything_on_a_socket_is_cancelled(selector: Selector, pair: Pair) -> 
 
 
 @rule(114)
+@pins
+def test_what_is_cancelled_and_closed_holds_no_buffer(selector: Selector, pair: Pair) -> None:
+    """Neither of who receives nor of who sends; nobody has to wait in between."""
+    a, _ = pair
+    stuffed(a)
+    buffers = bytearray(1), bytearray(b"x")
+    ops = [selector.submit(RecvInto(a, buffers[0])), selector.submit(SendAll(a, buffers[1]))]
+    assert_nothing_done(selector, 0.01)
+    assert selector.cancel_all(a) == 2
+    a.close()
+    finished(selector, *ops)
+    assert [is_pinned(buffer) for buffer in buffers] == [False, False]
+
+
+@rule(114)
 def test_what_was_just_submitted_on_a_socket_is_cancelled(selector: Selector, pair: Pair) -> None:
     """Before any wait; and the socket works on."""
     a, b = pair
