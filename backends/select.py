@@ -53,6 +53,7 @@ class Select(ReadinessBackend):
         # What select.select() is given, until the next change: a list is faster than a set, and no
         # other thread changes its size.
         self._lists: tuple[list[int], list[int], list[int]] | None = None
+        self._changes = 0
         self._turns = Turns()
         # Windows: had out-of-band data that nobody asked for. It is connected, so that there is no
         # failed connect to come.
@@ -68,6 +69,10 @@ class Select(ReadinessBackend):
                 members.add(fd)
             else:
                 members.discard(fd)
+        self._forget_lists()
+
+    def _forget_lists(self) -> None:
+        self._changes += 1
         self._lists = None
 
     def _check_limit(self, fd: int) -> None:
@@ -81,8 +86,11 @@ class Select(ReadinessBackend):
         if _WINDOWS:  # Ctrl-C does not end Winsock's select(): its handler runs in between.
             timeout = _SLICE if timeout is None else min(timeout, _SLICE)
         lists = self._lists
-        if lists is None:
-            lists = self._lists = self._make_lists()
+        while lists is None:
+            changes = self._changes
+            self._lists = lists = self._make_lists()
+            if changes != self._changes:  # By another thread, meanwhile.
+                self._lists = lists = None
         try:
             readable, writable, exceptional = select.select(*lists, timeout)
         except OSError as error:
@@ -114,7 +122,7 @@ class Select(ReadinessBackend):
             return EVENT_READ | EVENT_WRITE | FAILED
         if fd not in self._sets[EVENT_PRIORITY]:
             self._urgent.add(fd)
-            self._lists = None
+            self._forget_lists()
         return EVENT_PRIORITY
 
     def close(self) -> None:

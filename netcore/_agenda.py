@@ -14,7 +14,7 @@ from netcore import _attempts
 from netcore._carried import Carried
 from netcore._channels import Channel
 from netcore._deadlines import Deadlines
-from netcore._progress import BUDGET, FAILURES, Pairs
+from netcore._progress import BUDGET, FAILURES, Pairs, no_memory
 from netcore._registry import number_of
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
@@ -118,6 +118,8 @@ class Agenda(Carried):
             self._start(operation)
         except FAILURES as error:
             self._end(operation, error)
+        except MemoryError:
+            self._end(operation, no_memory(operation))
 
     def _reconsider(self) -> None:
         """Bring things in order after an exception, and leave alone what was cancelled."""
@@ -175,7 +177,7 @@ class Agenda(Carried):
     def _channel_of(self, operation: Operation) -> Channel:
         fd, file = operation.fd, operation.subject
         channel = self._channels.by_fd.get(fd)
-        if channel is not None and not channel.is_of(file):
+        if channel is not None and (channel.owner is not self or not channel.is_of(file)):
             self._drop(channel)
             channel = None
         if channel is None:

@@ -156,7 +156,7 @@ def _send_file(op: SendFile) -> int:
 if sys.platform != "win32" and hasattr(os, "sendfile"):
 
     def _send_chunk(op: SendFile, offset: int, count: int) -> int:
-        return os.sendfile(op.sock.fileno(), op.file.fileno(), offset, count)
+        return os.sendfile(op.sock.fileno(), op._number(), offset, count)
 
 else:
 

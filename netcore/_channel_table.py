@@ -69,10 +69,10 @@ class Channels:
 
     def forget(self, channel: Channel) -> None:
         """Drop ``channel``, and leave the kernel with what the user has registered."""
+        channel.clear()  # First: an exception may come in between.
         self.by_fd.pop(channel.fd, None)
         self.table[channel.fd] = NOWHERE
         self.dirty.pop(channel, None)
-        channel.clear()
         try:
             if channel.told:
                 self.native.watch(channel.fd, channel.told, 0)

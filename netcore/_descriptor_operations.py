@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,16 @@ from netcore.contract import CONDITIONS
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike, ReadableBuffer
+
+
+def _open_number(fileobj: Any) -> int:
+    """As ``fileno_of``, but OSError for an object that was closed."""
+    try:
+        return fileno_of(fileobj)
+    except ValueError:
+        if hasattr(fileobj, "fileno"):
+            raise OSError(errno.EBADF, f"closed: {fileobj!r}") from None
+        raise
 
 
 class Poll(Operation):
@@ -44,7 +55,7 @@ class Poll(Operation):
         if not isinstance(self.events, int) or not self.events or self.events & ~CONDITIONS:
             raise ValueError(f"invalid events: {self.events!r}")
         self._channel = NOWHERE
-        self.fd = fileno_of(self.subject)
+        self.fd = _open_number(self.subject)
 
 
 class _OnPipe(Operation):
@@ -61,7 +72,7 @@ class _OnPipe(Operation):
         super().__init__(file, data=data, timeout=timeout)
 
     def _prepare(self) -> None:
-        fd = fileno_of(self.subject)
+        fd = _open_number(self.subject)
         if fd != self.fd or self.subject.__class__ is int:
             if sys.platform != "win32" and os.get_blocking(fd):
                 raise ValueError(f"blocking, os.set_blocking(fd, False) comes first: {self!r}")

@@ -246,15 +246,15 @@ class CompletionOverReadiness(Agenda):
                 raise cannot_watch(self.native.name, missing)
         else:
             _attempts.prepare(operation, type(self.native))
-        if operation.fd not in self._channels.by_fd and not (
-            self.native.max_descriptors is None and operation.on_socket
-        ):
-            with self._lock:
-                if not self._channels.interest_of(operation.fd):
-                    try:
-                        self.native.watch(operation.fd, 0, 0)  # Could it be watched?
-                    except FileExistsError:
-                        pass  # It is, and a one-shot interest in it was delivered.
+        if self.native.max_descriptors is None and operation.on_socket:
+            return
+        fd = operation.fd
+        with self._lock:
+            if fd not in self._channels.by_fd and not self._channels.interest_of(fd):
+                try:
+                    self.native.watch(fd, 0, 0)  # Could it be watched?
+                except FileExistsError:
+                    pass  # It is, and a one-shot interest in it was delivered.
 
     # -- a new backend below
 

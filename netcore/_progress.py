@@ -26,7 +26,7 @@ from netcore.contract import (
     ONESHOT,
     ReadinessBackend,
 )
-from netcore.operations import Recv, SendAll
+from netcore.operations import Connect, Recv, SendAll
 
 #: How many bytes are read by the operations of one descriptor before the others get their turn.
 BUDGET: Final = 512 * 1024
@@ -36,6 +36,10 @@ _RESET = (errno.ECONNRESET, errno.EPIPE)
 FAILURES = (OSError, TypeError, ValueError, OverflowError)
 
 Pairs = list[tuple[int, int]]
+
+
+def no_memory(operation: Operation) -> OSError:
+    return OSError(errno.ENOMEM, f"{os.strerror(errno.ENOMEM)}: {operation!r}")
 
 
 class Progress(ReadinessBackend):
@@ -69,7 +73,7 @@ class Progress(ReadinessBackend):
 
     def _read(self, channel: Channel) -> None:
         """Attempt what waits to read, one after the other, until the next would have to wait."""
-        while channel.reader is not None:
+        while channel.reader is not None and not isinstance(channel.writer, Connect):
             operation: Any = channel.reader
             call = operation._call
             try:
@@ -79,9 +83,8 @@ class Progress(ReadinessBackend):
                 break
             except OSError as error:
                 self._not_received(channel, operation, error)
-            except MemoryError:  # For so long a buffer.
-                failure = OSError(errno.ENOMEM, f"{os.strerror(errno.ENOMEM)}: {operation!r}")
-                self._not_received(channel, operation, failure)
+            except (MemoryError, OverflowError):  # For so long a buffer.
+                self._not_received(channel, operation, no_memory(operation))
             else:
                 self._received(channel, operation, value)
             if not channel.readable:
@@ -166,6 +169,8 @@ class Progress(ReadinessBackend):
             channel.readable = True
         if events & (EVENT_WRITE | FAILED):
             channel.writable = True
+        if channel.writable and isinstance(channel.writer, Connect):
+            self._write(channel)  # First: a receive would get the reason why it has failed.
         if channel.readable and channel.reader is not None:
             if self._budget > 0:
                 self._read(channel)
@@ -231,6 +236,8 @@ class Progress(ReadinessBackend):
         channel = operation._channel
         if channel is NOWHERE or not channel.remove(operation):
             return False
+        if channel.readable and channel.reader is not None:  # It may have waited for a Connect.
+            self._stop(channel)
         self._review(channel)
         return True
 

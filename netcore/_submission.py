@@ -98,10 +98,11 @@ class Submission(Attached):
 
     def _was_submitted(self, driver: Any) -> None:
         """To ``driver``, while somebody waits; or after the end: nobody would ever hear of it."""
-        if self._waiting:
-            self._wake()
-        elif self._disposed:
-            driver.close()
+        with self._lock:  # As in ``wakeup``.
+            if self._disposed:
+                driver.close()
+            elif self._waiting:
+                self._wake()
 
     def _recv_next(self, operation: Any) -> bool:
         """Have ``operation``, which is new, in the place of the Recv that came out last on its

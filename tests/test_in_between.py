@@ -18,6 +18,7 @@ from netcore._agenda import Agenda
 from netcore._emulation import CompletionOverReadiness
 from netcore._progress import Progress
 from netcore._threads import ATOMIC
+from netcore.backends.select import Select
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -64,6 +65,71 @@ def test_a_cancel_while_others_begin_is_not_forgotten(
     monkeypatch.setattr(Agenda, "_start", start)
     finished(selector, selector.post(), recv)
     assert isinstance(recv.error, netcore.OperationCancelled)
+
+
+def test_an_exception_while_a_channel_is_dropped_loses_no_operation(
+    selector: Selector, pair: Pair
+) -> None:
+    """In each of its steps."""
+    a, b = pair
+    driver: Any
+    for count in range(4):
+        recv = selector.submit(Recv(a, 10))
+        b.send(b"x")
+        assert outcome(selector, recv) == b"x"
+        driver = selector._driver
+        channels = driver._channels
+        by_fd, dirty = channels.by_fd, channels.dirty
+        channels.by_fd = Raising(by_fd, before=count == 0, after=count == 1)
+        channels.dirty = Raising(dirty, before=count == 2, after=count == 3)
+        with pytest.raises(ZeroDivisionError):
+            selector.register(a, netcore.EVENT_WRITE)
+        channels.by_fd, channels.dirty = dict(channels.by_fd), dict(channels.dirty)
+        if a in selector.get_map():
+            selector.unregister(a)
+        selector.submit(recv)
+        b.send(b"y")
+        assert outcome(selector, recv) == b"y"
+
+
+def test_a_change_while_select_makes_its_lists_is_not_lost(
+    pair: Pair, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A register of another thread, in the wait that is running."""
+    a, b = pair
+    make = Select._make_lists
+    with Selector("select") as selector:
+        threads = [threading.Thread(target=selector.register, args=(b, netcore.EVENT_WRITE))]
+
+        def make_lists(self: Any) -> Any:
+            lists = make(self)
+            while threads:
+                thread = threads.pop()
+                thread.start()
+                thread.join()
+            return lists
+
+        selector.register(a, netcore.EVENT_READ)
+        monkeypatch.setattr(Select, "_make_lists", make_lists)
+        ready = selector.select(SOON) or selector.select(SOON)
+        assert [key.fileobj for key, _ in ready] == [b]
+
+
+class Raising(dict):  # type: ignore[type-arg]
+    """A handler of a signal raises while something is taken out."""
+
+    def __init__(self, those: Any, before: bool, after: bool) -> None:
+        super().__init__(those)
+        self.before, self.after = before, after
+
+    def pop(self, *arguments: Any) -> Any:
+        before, after, self.before, self.after = self.before, self.after, False, False
+        if before:
+            raise ZeroDivisionError
+        found = super().pop(*arguments)
+        if after:
+            raise ZeroDivisionError
+        return found
 
 
 def test_what_is_submitted_while_its_socket_is_registered_is_done(

@@ -819,6 +819,9 @@ def test_any_call_with_an_overlapped(selector: netcore.Selector, tmp_path: Any) 
     offset = 1000
     assert result(selector, read) == 1000
     assert ffi.buffer(memory)[:] == content[1000:2000]
+    for _ in range(2):
+        with pytest.raises(OSError, match=r"ZeroDivisionError"):
+            result(selector, Overlapped(number_of(file), lambda address: 1 // 0))
     with pytest.raises(OSError, match=r".") as raised:
         result(selector, Overlapped(number_of(file), lambda address: 5))
     assert raised.value.errno == errno.EACCES

@@ -7,6 +7,7 @@ sets it, and it is waited for.
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 from netcore.backends.iocp import _abi
@@ -43,7 +44,12 @@ class Overlapped(OnHandle):
             flight.extra = flight.overlapped.hEvent = self.handle(flight)
 
     def start(self, flight: Flight) -> int:
-        code: int = flight.operation.start(flight.address)
+        try:
+            code: int = flight.operation.start(flight.address)
+        except OSError:
+            raise
+        except Exception as error:  # Of the user's function.
+            raise OSError(errno.EINVAL, f"it could not be started: {error!r}") from error
         if code not in (0, ERROR_IO_PENDING, _abi.ERROR_MORE_DATA):
             return code
         if flight.extra is not None:

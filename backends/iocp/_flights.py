@@ -121,7 +121,7 @@ class Flights:
             if attachment is not None and flight in attachment.queue:
                 attachment.queue.remove(flight)
                 self.end(flight, _abi.ERROR_OPERATION_ABORTED)
-            elif flight in self._lanes.failed:
+            elif flight in self._lanes.held:
                 flight.reason = self.reason(flight, _abi.ERROR_OPERATION_ABORTED)
                 self._tell_of(flight)
                 self.port.post()
@@ -156,6 +156,11 @@ class Flights:
             flight.overlapped.Internal = STATUS_SUCCESS
         self.port.post(OPERATION, flight.pointer)
 
+    def end_in_turn(self, flight: Flight) -> None:
+        """As ``end``, after what was submitted before; the operation has its value."""
+        if not self._lanes.hold(flight):
+            self.end(flight)
+
     def finish(self, address: int) -> None:
         """A packet has come: its operation is ``done``, unless it is not in flight, or not yet."""
         with self.lock:
@@ -186,15 +191,17 @@ class Flights:
             self._come_out(operation)
 
     def _come_out(self, operation: Operation) -> None:
-        """``operation`` has landed; what has failed behind it does now."""
+        """``operation`` has landed; what was held behind it does now."""
         self.done.append(operation)
         while (other := self._lanes.next_due()) is not None:
             self._tell_of(other)
 
     def _tell_of(self, flight: Flight) -> None:
-        """``flight``, which has failed before, is done."""
+        """``flight``, which was held, is done."""
         operation = flight.operation
         operation.error = flight.reason
+        if flight.reason is not None:
+            operation.value = None
         self._land(flight)
         self.done.append(operation)
 

@@ -14,12 +14,12 @@ from netcore.backends.iocp._flight import Flight
 
 
 class Lanes:
-    """Who is in flight, and who has failed behind others. Under the lock of the flights."""
+    """Who is in flight, and who is held behind others. Under the lock of the flights."""
 
     def __init__(self) -> None:
         self._lanes: defaultdict[Any, dict[Flight, None]] = defaultdict(dict)
         #: In no particular order.
-        self.failed: list[Flight] = []
+        self.held: list[Flight] = []
 
     def enter(self, flight: Flight) -> None:
         self._forgive(flight)  # An exception may have come in between, the last time.
@@ -34,24 +34,24 @@ class Lanes:
         self._forgive(flight)
 
     def _forgive(self, flight: Flight) -> None:
-        if flight in self.failed:
-            self.failed.remove(flight)
+        if flight in self.held:
+            self.held.remove(flight)
 
-    def hold(self, flight: Flight, reason: Exception) -> bool:
-        """Whether ``flight``, which has failed, has to wait for others; then it is held."""
+    def hold(self, flight: Flight, reason: Exception | None = None) -> bool:
+        """Whether ``flight``, which is done or has failed, has to wait for others: it is held."""
         if self._is_first(flight):
             return False
         flight.reason = reason
-        self.failed.append(flight)
+        self.held.append(flight)
         return True
 
     def next_due(self) -> Flight | None:
-        """One of ``failed`` who waits for nobody any more."""
-        return next(filter(self._is_first, self.failed), None)
+        """One of ``held`` who waits for nobody any more."""
+        return next(filter(self._is_first, self.held), None)
 
     def _is_first(self, flight: Flight) -> bool:
         return next(iter(self._lanes.get(flight.lane, ())), flight) is flight
 
     def clear(self) -> None:
         self._lanes.clear()
-        self.failed.clear()
+        self.held.clear()

@@ -101,15 +101,16 @@ class SendFile(OnSocket):
 
     def board(self, flight: Flight, operation: Any) -> None:
         transmit = self._extensions.transmit_file(operation.sock)
-        handle = self.windows.ffi.cast("HANDLE", _os_handle(operation.file.fileno()))
+        handle = self.windows.ffi.cast("HANDLE", _os_handle(operation._number()))
         flight.extra = transmit, handle, operation._length()
 
     def start(self, flight: Flight) -> int:
         operation: Any = flight.operation
         transmit, handle, total = flight.extra
         left = total - operation._sent
-        if not left:
-            self.flights.end(flight)  # For TransmitFile 0 is everything.
+        if not left:  # For TransmitFile 0 is everything.
+            operation.value = operation._sent
+            self.flights.end_in_turn(flight)
             return 0
         # What is sent after it must not come in between.
         flight.attachment.holder = flight

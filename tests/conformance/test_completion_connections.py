@@ -111,6 +111,42 @@ def test_a_connect_that_is_refused_fails(selector: Selector, client: socket.sock
 
 
 @rule(102)
+def test_what_waits_for_a_connection_that_is_refused_ends(
+    selector: Selector, client: socket.socket
+) -> None:
+    """A receive does not take the reason from the connect."""
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        connect = Connect(client, nobody.getsockname())
+        sends = [SendAll(client, b"x"), SendAll(client, b"y")]
+        recv = Recv(client, 10)
+        for op in (connect, sends[0], recv, sends[1]):
+            selector.submit(op)
+        came = finished(selector, connect, *sends, recv, timeout=REFUSED_SOON)
+    assert [op for op in came if op is not recv] == [connect, *sends]
+    with pytest.raises(ConnectionRefusedError):
+        connect.result()
+    for send in sends:
+        with pytest.raises(OSError, match=r"."):
+            send.result()
+
+
+@rule(102)
+def test_what_waits_for_a_connect_that_is_cancelled_ends_with_the_socket(
+    selector: Selector, client: socket.socket
+) -> None:
+    """Nothing is left behind."""
+    ops = [Connect(client, ("192.0.2.1", 9)), Recv(client, 10), SendAll(client, b"x")]
+    for op in ops:
+        selector.submit(op)
+    selector.wait(0.01)
+    selector.cancel(ops[0])
+    left = [op for op in ops if not op.done]
+    client.close()
+    finished(selector, *left)
+
+
+@rule(102)
 def test_a_connect_that_is_cancelled_ends(
     selector: Selector, listener: socket.socket, client: socket.socket
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import tempfile
@@ -11,6 +12,7 @@ from typing import IO, Any
 import pytest
 
 from netcore import (
+    Operation,
     OperationCancelled,
     Recv,
     Selector,
@@ -41,6 +43,34 @@ def file() -> Iterator[IO[bytes]]:
         file.write(CONTENT)
         file.seek(1234)
         yield file
+
+
+@rule(120)
+def test_nothing_of_a_file_is_sent_in_turn(selector: Selector, pair: Pair, file: IO[bytes]) -> None:
+    """Also where there is nothing to be done."""
+    a, b = pair
+    ops: list[Operation] = [SendAll(a, 4 * CONTENT), SendFile(a, file, 0, 0)]
+    ops.append(SendFile(a, file, SIZE))
+    for op in ops:
+        selector.submit(op)
+    assert_nothing_done(selector)
+    with reader_of(b):
+        assert finished(selector, *ops) == ops
+        a.shutdown(socket.SHUT_WR)
+    assert [op.result() for op in ops] == [4 * SIZE, 0, 0]
+
+
+@rule(120)
+def test_a_file_that_is_closed_is_an_error(selector: Selector, pair: Pair, file: IO[bytes]) -> None:
+    """OSError, before submit and after it."""
+    op = selector.submit(SendFile(pair[0], file))
+    file.close()
+    with pytest.raises(OSError, match=r"."):
+        outcome(selector, op)
+    with pytest.raises(OSError, match=r"closed") as raised:
+        selector.submit(SendFile(pair[0], file))
+    assert raised.value.errno == errno.EBADF
+    assert_nothing_done(selector)
 
 
 @rule(120)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import array
 import contextlib
+import errno
 import socket
+import sys
 import time
 from typing import Any
 
 import pytest
 
-from netcore import Recv, RecvInto, Selector
+from netcore import Recv, RecvFrom, RecvInto, Selector
 
 from .completions import (
     assert_nothing_done,
@@ -112,6 +114,22 @@ def test_what_is_behind_descriptors_is_received(selector: Selector, stream: Ends
     while len(got) < 11:
         got += done_by(selector, Recv(a, 100))
     assert got == b"firstsecond"
+
+
+@rule(90)
+@pytest.mark.parametrize("cls", [Recv, RecvFrom])
+def test_too_much_room_ends_one_operation(selector: Selector, pair: Ends, cls: Any) -> None:
+    """With the data, or for want of memory; the next one is served."""
+    a, b = pair
+    ops = [selector.submit(cls(a, sys.maxsize)), selector.submit(Recv(a, 10))]
+    assert_nothing_done(selector, 0.01)
+    for text in (b"x", b"y"):
+        b.send(text)
+        selector.wait(0.1)
+    b.shutdown(socket.SHUT_WR)
+    finished(selector, *[op for op in ops if not op.done])
+    assert ops[0].error is None or ops[0].error.errno == errno.ENOMEM
+    ops[1].result()
 
 
 @rule(91)

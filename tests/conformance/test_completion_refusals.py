@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import ssl
@@ -112,6 +113,18 @@ def test_an_address_of_another_family_fails(selector: Selector, address: Any) ->
 def test_polling_for_no_condition_is_refused(selector: Selector, pair: Pair, events: Any) -> None:
     """A poll is told once; it takes conditions and no modifiers."""
     refused(selector, Poll(pair[0], events), (ValueError, TypeError))
+
+
+@rule(94)
+def test_polling_what_is_closed_is_refused(selector: Selector, pair: Pair) -> None:
+    """As every operation on it: with OSError."""
+    a, _ = pair
+    poll = Poll(a, EVENT_READ)
+    a.close()
+    with pytest.raises(OSError, match=r"closed") as raised:
+        selector.submit(poll)
+    assert raised.value.errno == errno.EBADF
+    assert_nothing_done(selector)
 
 
 @rule(94)

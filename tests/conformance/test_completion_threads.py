@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import socket
 import threading
@@ -12,9 +13,9 @@ import pytest
 
 from netcore import Operation, Poll, Post, Recv, Selector, Send, SendAll
 
-from .completions import assert_nothing_done, finished
+from .completions import assert_nothing_done, finished, hurried_switches
 from .rules import rule
-from .tools import SOON, in_thread, tcp_pair, until_waiting
+from .tools import SOON, Subject, in_thread, tcp_pair, until_waiting
 
 Pair = tuple[socket.socket, socket.socket]
 
@@ -125,6 +126,51 @@ def test_what_is_posted_by_threads_comes_out_in_their_order(selector: Selector) 
     for number in range(4):
         assert [n for thread, n in came if thread == number] == list(range(count))
     assert_nothing_done(selector)
+
+
+@rule(107)
+def test_what_is_submitted_while_the_selector_is_closed_writes_to_nobody(
+    subject: Subject,
+) -> None:
+    """The number of its wake-up channel may be somebody else's by then."""
+    for _ in range(40):
+        selector = subject.new()
+        selector.post()
+        pairs: list[Any] = []
+        out: list[Exception] = []
+
+        def until_closed(call: Any, selector: Any = selector, out: Any = out) -> None:
+            try:
+                while True:
+                    call(selector)
+            except RuntimeError as error:
+                out.append(error)
+
+        def wait(selector: Any, pairs: Any = pairs) -> None:
+            try:
+                selector.wait(SOON)
+            except RuntimeError:
+                pairs += [socket.socketpair() for _ in range(6)]  # Those take its numbers.
+                raise
+
+        calls = (Selector.post, Selector.post, wait)
+        threads = [threading.Thread(target=until_closed, args=(call,)) for call in calls]
+        with hurried_switches():
+            for thread in threads:
+                thread.start()
+            until_waiting(selector)
+            time.sleep(0.0005)
+            selector.close()
+            for thread in threads:
+                thread.join(SOON)
+        assert len(out) == 3
+        socks = list(itertools.chain(*pairs))
+        for sock in socks:
+            sock.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                sock.recv(10)
+        for sock in socks:
+            sock.close()
 
 
 @rule(107)
