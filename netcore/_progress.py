@@ -14,7 +14,7 @@ from netcore import _attempts
 from netcore._channel_table import Channels
 from netcore._channels import Channel
 from netcore._operation import NOWHERE, Batch, Operation, closed_meanwhile
-from netcore._sockets import DO_NOT_WAIT
+from netcore._sockets import DO_NOT_WAIT, is_stream
 from netcore.contract import (
     CLOSED,
     CONDITIONS,
@@ -153,6 +153,11 @@ class Progress(ReadinessBackend):
             channel.reset = error
         self._end(operation, error)
         channel.next_writer()
+        if isinstance(operation, Connect) and is_stream(operation.sock):
+            # Who waits to receive would find the end of a stream there never was.
+            while channel.reader is not None:
+                self._end(channel.reader, type(error)(*error.args))
+                channel.next_reader()
 
     # -- what the kernel says
 
