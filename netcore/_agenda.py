@@ -15,7 +15,6 @@ from netcore._carried import Carried
 from netcore._channels import Channel
 from netcore._deadlines import Deadlines
 from netcore._progress import BUDGET, FAILURES, Pairs, no_memory
-from netcore._registry import number_of
 from netcore._threads import ATOMIC
 from netcore._timeouts import LONGEST
 from netcore.contract import ReadinessBackend
@@ -24,11 +23,8 @@ from netcore.operations import (
     WRITING,
     Operation,
     OperationCancelled,
-    Poll,
     Post,
-    Read,
     SendAll,
-    Write,
     closed_meanwhile,
 )
 
@@ -152,7 +148,7 @@ class Agenda(Carried):
     def _start(self, operation: Operation) -> None:
         if operation._deadline is not None:
             self._deadlines.note(operation)
-        if _has_lost_its_file(operation):
+        if operation.has_lost_its_file():
             raise closed_meanwhile(operation)
         if isinstance(operation, Post):
             self._end(operation)
@@ -219,7 +215,7 @@ class Agenda(Carried):
         self._looked = monotonic()
         self.patience = min(2 * self.patience, LOOK)
         for operation in list(self._flying):
-            if _has_lost_its_file(operation):
+            if operation.has_lost_its_file():
                 self._call_back(operation, closed_meanwhile)
         for channel in list(self._channels.by_fd.values()):
             channel.let_go()
@@ -248,15 +244,6 @@ class Agenda(Carried):
         known |= self._flying.keys()
         count = len(self.submitted)  # Others may come meanwhile.
         self.submitted[:count] = [op for op in self.submitted[:count] if op not in known]
-
-
-def _has_lost_its_file(operation: Operation) -> bool:
-    """Whether what it works on was closed since it was submitted; a bare number cannot tell."""
-    if operation.on_socket:
-        return operation.subject.fileno() != operation.fd  # type: ignore[no-any-return]
-    if isinstance(operation, (Poll, Read, Write)) and operation.subject.__class__ is not int:
-        return number_of(operation.subject) != operation.fd
-    return False
 
 
 def _timed_out(operation: Operation) -> TimeoutError:

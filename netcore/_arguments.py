@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 import sys
 from operator import index
@@ -58,6 +59,16 @@ def check_address(sock: socket.socket, address: Any) -> None:
                 f"not an address of a {sock.family.name} socket with a host in numbers"
                 f" (names are not looked up here): {address!r}"
             ) from None
+
+
+def open_number(fileobj: Any) -> int:
+    """As ``fileno_of``, but OSError for a socket or a file that was closed."""
+    try:
+        return fileno_of(fileobj)
+    except ValueError:
+        if isinstance(fileobj, socket.socket) or getattr(fileobj, "closed", False) is True:
+            raise OSError(errno.EBADF, f"closed: {fileobj!r}") from None
+        raise
 
 
 def handle_of(handle: Any) -> int:

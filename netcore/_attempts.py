@@ -12,8 +12,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
+from netcore._arguments import open_number
 from netcore._operation import Operation, closed_meanwhile
-from netcore._registry import number_of
 from netcore._sockets import bind_to_any, is_connected, is_stream
 from netcore.contract import Backend
 from netcore.operations import (
@@ -156,7 +156,7 @@ def _send_file(op: SendFile) -> int:
 if sys.platform != "win32" and hasattr(os, "sendfile"):
 
     def _send_chunk(op: SendFile, offset: int, count: int) -> int:
-        return os.sendfile(op.sock.fileno(), op._number(), offset, count)
+        return os.sendfile(op.sock.fileno(), open_number(op.file), offset, count)
 
 else:
 
@@ -217,7 +217,7 @@ def _write(op: Write) -> int:
 
 def _open_number(op: Operation) -> int:
     """The descriptor of ``op``, which must not have become somebody else's."""
-    if number_of(op.subject) != op.fd:
+    if op.has_lost_its_file():
         raise closed_meanwhile(op)
     return op.fd
 

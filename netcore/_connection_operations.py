@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import socket
 import stat
 from operator import index
 from typing import TYPE_CHECKING, Any
 
-from netcore._arguments import check_address
+from netcore._arguments import check_address, open_number
 from netcore._operation import READING, WRITING
 from netcore._socket_operations import OnSocket
 from netcore._sockets import is_stream
@@ -86,20 +85,12 @@ class SendFile(OnSocket):
             raise ValueError(f"offset and count must not be negative: {self!r}")
         if not is_stream(self.sock):
             raise ValueError(f"a file can be sent on a stream only: {self.sock!r}")
-        if not stat.S_ISREG(os.fstat(self._number()).st_mode):
+        if not stat.S_ISREG(os.fstat(open_number(self.file)).st_mode):
             raise ValueError(f"not a regular file: {self.file!r}")
         super()._prepare()
         self._sent = 0
 
-    def _number(self) -> int:
-        """The descriptor of ``file``. Raises OSError if it was closed."""
-        try:
-            number: int = self.file.fileno()
-        except ValueError:
-            raise OSError(errno.EBADF, f"closed: {self.file!r}") from None
-        return number
-
     def _length(self) -> int:
         """How many bytes there are to send, now."""
-        size = max(os.fstat(self._number()).st_size - self.offset, 0)
+        size = max(os.fstat(open_number(self.file)).st_size - self.offset, 0)
         return size if self.count is None else min(self.count, size)

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from netcore._arguments import handle_of, pinned, positive
+from netcore._arguments import handle_of, open_number, pinned, positive
 from netcore._operation import NOWHERE, READING, WRITING, Operation
-from netcore._registry import fileno_of
+from netcore._registry import number_of
 from netcore.contract import CONDITIONS
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike, ReadableBuffer
 
 
-def _open_number(fileobj: Any) -> int:
-    """As ``fileno_of``, but OSError for an object that was closed."""
-    try:
-        return fileno_of(fileobj)
-    except ValueError:
-        if hasattr(fileobj, "fileno"):
-            raise OSError(errno.EBADF, f"closed: {fileobj!r}") from None
-        raise
+class _OnDescriptor(Operation):
+    """An operation on a descriptor: a number, or an object with ``fileno()``."""
+
+    __slots__ = ()
+
+    def has_lost_its_file(self) -> bool:
+        return number_of(self.subject) != self.fd
 
 
-class Poll(Operation):
+class Poll(_OnDescriptor):
     """Wait until one of ``events`` holds: event bits without modifiers. The result is those that
     do; a failure counts as all of them.
     """
@@ -55,10 +53,10 @@ class Poll(Operation):
         if not isinstance(self.events, int) or not self.events or self.events & ~CONDITIONS:
             raise ValueError(f"invalid events: {self.events!r}")
         self._channel = NOWHERE
-        self.fd = _open_number(self.subject)
+        self.fd = open_number(self.subject)
 
 
-class _OnPipe(Operation):
+class _OnPipe(_OnDescriptor):
     """An operation on a pipe or the like: a descriptor, or an object with ``fileno()``.
 
     On Windows a handle that was opened with FILE_FLAG_OVERLAPPED.
@@ -72,7 +70,7 @@ class _OnPipe(Operation):
         super().__init__(file, data=data, timeout=timeout)
 
     def _prepare(self) -> None:
-        fd = _open_number(self.subject)
+        fd = open_number(self.subject)
         if fd != self.fd or self.subject.__class__ is int:
             if sys.platform != "win32" and os.get_blocking(fd):
                 raise ValueError(f"blocking, os.set_blocking(fd, False) comes first: {self!r}")

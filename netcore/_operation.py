@@ -136,6 +136,10 @@ class Operation:
     def _prepare(self) -> None:
         """Look at the arguments, and pin the buffer. Raises for what cannot be submitted."""
 
+    def has_lost_its_file(self) -> bool:
+        """Whether what it works on was closed since ``submit``; a bare number cannot tell."""
+        return False
+
     def _forget(self) -> None:
         """Failed to be submitted, or came out: nothing of it is held any more."""
         if self._view is not None:

@@ -41,6 +41,9 @@ class OnSocket(Operation):
         sock: socket.socket = self.subject
         return sock
 
+    def has_lost_its_file(self) -> bool:
+        return self.sock.fileno() != self.fd
+
     def _prepare(self) -> None:
         fd = self.subject.fileno()
         if fd != self.fd or fd < 0 or self.subject.gettimeout() != 0:

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final
 
+from netcore._arguments import open_number
 from netcore.backends.iocp._abi import ERROR_HANDLE_EOF
 from netcore.backends.iocp._address import FAMILIES
 from netcore.backends.iocp._extensions import Extensions
@@ -101,7 +102,7 @@ class SendFile(OnSocket):
 
     def board(self, flight: Flight, operation: Any) -> None:
         transmit = self._extensions.transmit_file(operation.sock)
-        handle = self.windows.ffi.cast("HANDLE", _os_handle(operation._number()))
+        handle = self.windows.ffi.cast("HANDLE", _os_handle(open_number(operation.file)))
         flight.extra = transmit, handle, operation._length()
 
     def start(self, flight: Flight) -> int:
