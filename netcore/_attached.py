@@ -62,6 +62,8 @@ class Attached(Registration):
 
     def _renew_waker(self) -> None:
         """Replace a channel that was broken by somebody: closed, shut down, lost in a sleep."""
+        if self._disposed:  # By a signal handler, and with it the channel.
+            raise_closed()
         broken = self._waker
         if broken.fileno() not in self._fd_to_key:  # Else the number is somebody else's by now.
             try:
@@ -103,6 +105,11 @@ class Attached(Registration):
             self._add, self._modify, self._remove, wait = raw.add, raw.modify, raw.remove, raw.wait
         self._backend, self._watch, self._wait, self._interest = native, watch, wait, interest
         self._raw = raw is not None
+        if self._closed:  # By a signal handler.
+            self._detach()
+
+    def _detach(self) -> None:
+        self._raw, self._wait, self._watch = False, raise_closed, raise_closed
 
     def _events_of(self, mask: int) -> int:
         """The backend's, remembered."""
@@ -114,7 +121,8 @@ class Attached(Registration):
     @property
     def _native(self) -> ReadinessBackend:
         """The backend of the kernel interface."""
-        return self._driver.native if self._driver else self._backend
+        driver = self._driver
+        return driver.native if driver else self._backend
 
     def _carry_out(self) -> CompletionOverReadiness:
         """From now on operations can be submitted."""
@@ -127,6 +135,9 @@ class Attached(Registration):
                 )
                 self._attach(driver)
                 self._driver = driver
+                if self._closed:  # By a signal handler.
+                    self._driver = None
+                    raise_closed()
                 if self._batch:
                     self._batch = max(self._batch, 64)  # Each wait costs more now.
                 if self._waiting:
@@ -148,7 +159,7 @@ class Attached(Registration):
         In it there are no ghosts, and nothing that is shared with the process that forked us.
         One-shot interests that were delivered already are armed again.
         """
-        old, fresh = self._native, self._make()
+        old, fresh, driver = self._native, self._make(), self._driver
         try:
             self._adopt(waker, fresh)
             for key in list(self._fd_to_key.values()):
@@ -157,9 +168,9 @@ class Attached(Registration):
                         fresh.watch(key.fd, 0, self._told[key.events])
                     except OSError:
                         self._silent.add(key.fd)  # Closed meanwhile.
-            if self._driver:
-                self._driver.move(fresh)
-            self._attach(self._driver or fresh)
+            if driver:
+                driver.move(fresh)
+            self._attach(driver or fresh)
             self._fired.clear()
         except BaseException:
             if self._native is not fresh:
@@ -169,6 +180,9 @@ class Attached(Registration):
         for fd in suspects - self._silent:
             if fd in self._fd_to_key:
                 self._set_rows(self._fd_to_key[fd])
+        if self._disposed:  # By a signal handler.
+            waker.close()
+            fresh.close()
         return old
 
     def close(self) -> None:
@@ -183,7 +197,7 @@ class Attached(Registration):
             self._closed = True
             self._fd_to_key.clear()
             self._fired.clear()
-            self._raw, self._wait, self._watch = False, _raise_closed, _raise_closed
+            self._detach()
             self._driver = None
             if self._waiting:
                 self._wake()
@@ -204,7 +218,7 @@ class Attached(Registration):
 
     def _check_open(self) -> None:
         if self._closed:
-            _raise_closed()
+            raise_closed()
 
     @property
     def fileno(self) -> Callable[[], int]:
@@ -268,5 +282,5 @@ class Attached(Registration):
         self._watch(fd, old, new)
 
 
-def _raise_closed(*_: object) -> NoReturn:
+def raise_closed(*_: object) -> NoReturn:
     raise RuntimeError("the selector is closed")

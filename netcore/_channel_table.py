@@ -84,8 +84,8 @@ class Channels:
     def clear(self) -> None:
         for channel in self.by_fd.values():
             channel.clear()
+            self.table[channel.fd] = NOWHERE
         self.by_fd.clear()
-        self.table.clear()
         self.dirty.clear()
 
 

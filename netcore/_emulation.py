@@ -202,7 +202,7 @@ class CompletionOverReadiness(Agenda):
     def pending(self) -> list[Operation]:
         """What was submitted and is not finished."""
         pending = [*self.submitted, *self._flying]
-        for channel in self._channels.by_fd.values():
+        for channel in list(self._channels.by_fd.values()):
             pending += channel.pending()
         return pending
 

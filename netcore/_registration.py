@@ -182,6 +182,3 @@ class Registration(Tables):
         if is_stale(key):
             raise OSError(errno.EBADF, f"closed since it was registered: {fileobj!r}")
         return key
-
-    def _check_open(self) -> None:
-        raise NotImplementedError

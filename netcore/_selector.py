@@ -63,11 +63,12 @@ class Selector(Submission):
         native = make()
         try:
             self._adopt(new_waker(make), native)
+            self._closed = False
             self._attach(native)
         except BaseException:
+            self._closed = True
             native.close()
             raise
-        self._closed = False
         _fork.remember(self)
 
     @property
@@ -149,7 +150,8 @@ class Selector(Submission):
                     return rows
             elif timeout == 0:
                 return []
-            if self._driver and self._driver.has_news():
+            driver = self._driver
+            if driver and driver.has_news():
                 return []
             if deadline is not None:
                 timeout = min(max(deadline - monotonic(), 0.0), LONGEST)
@@ -229,6 +231,7 @@ class Selector(Submission):
         found: dict[int, tuple[SelectorKey, int]] = {}
         woken = again = ghosts = False
         with self._lock:
+            self._check_open()
             touched, self._touched = self._touched, set()
             for fd, mask in pairs:
                 if fd == self._waker.fileno():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from netcore._attached import Attached
+from netcore._attached import Attached, raise_closed
 from netcore._threads import ATOMIC, other_threads
 from netcore._timeouts import LONGEST, seconds
 from netcore.operations import NEVER, NOWHERE, Batch, Operation, Post, Recv, SendAll
@@ -36,33 +36,35 @@ class Submission(Attached):
         # lookup of attributes for one. Between the look at hot_* and the new owner no other thread
         # comes in. A socket knows that it was closed, and does so faster than it says its number.
         kind: Any = type(operation)
+        driver: Any = self._driver  # Asked for once: another thread, or a handler, may close.
         if kind is Recv:
             if (
-                operation._owner.over is self._driver
+                operation._owner.over is driver
                 and operation._channel.hot_recv is operation
                 and not operation.subject._closed
                 and (ATOMIC or not other_threads())
             ):
-                operation._owner = self._driver
+                operation._owner = driver
                 operation.value = None  # A message may be long.
+                if self._closed:
+                    self._end_at_once(operation, driver)
                 return operation
             if operation._owner is NEVER and self._recv_next(operation):
                 return operation
         elif kind is SendAll and operation.buffer.__class__ is bytes:  # type: ignore[attr-defined]
             if (
-                operation._owner.over is self._driver
+                operation._owner.over is driver
                 and operation._channel.hot_send is operation
                 and not operation.subject._closed
                 and (ATOMIC or not other_threads())
             ):
-                operation._owner = driver = self._driver
+                operation._owner = driver
                 driver.submitted.append(operation)
-                if self._waiting or self._disposed:
+                if self._waiting or self._closed:
                     self._was_submitted(driver)
                 return operation
             if operation._owner is NEVER and self._send_next(operation):
                 return operation
-        driver = self._driver
         _check(operation)
         if not operation._owner.over and operation._owner is not NEVER:
             raise RuntimeError(f"submitted already: {operation!r}")
@@ -92,7 +94,7 @@ class Submission(Attached):
         driver.keep_order(operation)
         operation._owner = driver
         driver.submitted.append(operation)
-        if self._waiting or self._disposed:
+        if self._waiting or self._closed:
             self._was_submitted(driver)
         return operation
 
@@ -104,6 +106,11 @@ class Submission(Attached):
             elif self._waiting:
                 self._wake()
 
+    def _end_at_once(self, operation: Any, driver: Any) -> None:
+        """A signal handler has closed the selector just before ``operation`` got its owner."""
+        driver.submitted.append(operation)
+        self._was_submitted(driver)
+
     def _recv_next(self, operation: Any) -> bool:
         """Have ``operation``, which is new, in the place of the Recv that came out last on its
         stream; False if that is not possible.
@@ -111,18 +118,20 @@ class Submission(Attached):
         if operation._timeout is not None or not (ATOMIC or not other_threads()):
             return False
         channel = self._channel_of(operation.subject)
-        last = channel.hot_recv
+        last, driver = channel.hot_recv, self._driver
         if (
             last is None
             or last.subject is not operation.subject
-            or last._owner.over is not self._driver
+            or last._owner.over is not driver
             or last._channel is not channel
         ):
             return False
         operation._channel, operation.fd = channel, last.fd
         operation._call, operation._direct = last._call, True
         channel.hot_recv = operation
-        operation._owner = self._driver
+        operation._owner = driver
+        if self._closed:
+            self._end_at_once(operation, driver)
         return True
 
     def _send_next(self, operation: Any) -> bool:
@@ -134,11 +143,11 @@ class Submission(Attached):
         if operation._timeout is not None or not (ATOMIC or not other_threads()):
             return False
         channel = self._channel_of(operation.subject)
-        last = channel.hot_send
+        last, driver = channel.hot_send, self._driver
         if (
             last is None
             or last.subject is not operation.subject
-            or last._owner.over is not self._driver
+            or last._owner.over is not driver
             or last._channel is not channel
         ):
             return False
@@ -146,9 +155,9 @@ class Submission(Attached):
         operation._call, operation._direct = last._call, True
         operation._argument = None
         channel.hot_send = operation
-        operation._owner = driver = self._driver
+        operation._owner = driver
         driver.submitted.append(operation)
-        if self._waiting or self._disposed:
+        if self._waiting or self._closed:
             self._was_submitted(driver)
         return True
 
@@ -171,7 +180,8 @@ class Submission(Attached):
         _check(operation)
         with self._lock:
             self._check_open()
-            pending = self._driver is not None and self._driver.cancel(operation)
+            driver = self._driver
+            pending = driver is not None and driver.cancel(operation)
             if pending and self._waiting:
                 self._wake()
             return pending
@@ -183,7 +193,8 @@ class Submission(Attached):
         """
         with self._lock:
             self._check_open()
-            count = self._driver.cancel_all(fileobj) if self._driver else 0
+            driver = self._driver
+            count = driver.cancel_all(fileobj) if driver else 0
             if count and self._waiting:
                 self._wake()
             return count
@@ -221,6 +232,8 @@ class Submission(Attached):
         try:
             # Nothing is called between the test and here, as in ``select``.
             self._waiting = True
+            if self._closed:
+                raise_closed()
             if driver.submitted:
                 driver.send()
             if driver.finished:
@@ -262,10 +275,11 @@ class Submission(Attached):
     def _wait_with_care(
         self, timeout: float | None, max_events: int | None
     ) -> tuple[Rows, list[Operation]]:
-        if self._driver and self._driver.finished:
+        driver = self._driver
+        if driver and driver.finished:
             timeout = 0
         ready = self.select(timeout, max_events)
-        driver = self._driver
+        driver = self._driver  # Another thread may have submitted the first one.
         return ready, driver.hand_out(max_events) if driver else []
 
     def _deliver(self, pairs: Any, deadline: float | None) -> Rows:

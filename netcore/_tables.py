@@ -160,7 +160,9 @@ class Tables(BaseSelector):
         It may be from a signal handler, at any point: map, tables and kernel are taken back to
         ``key``, whatever it is.
         """
-        if self._closed:
+        if self._closed:  # By a signal handler, in the middle of it.
+            if isinstance(error, (OSError, ValueError)):
+                self._check_open()
             return error
         if not isinstance(fd, int) or fd < 0:
             return ValueError(f"no open file descriptor in {fileobj!r}: {fd!r}")
@@ -211,6 +213,9 @@ class Tables(BaseSelector):
             self._watch(fd, events or EVENT_READ, 0)
         except (OSError, OverflowError, TypeError):
             pass  # It had not.
+
+    def _check_open(self) -> None:
+        raise NotImplementedError
 
     def _wake(self) -> None:
         raise NotImplementedError

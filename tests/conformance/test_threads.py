@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -223,6 +224,31 @@ def test_close_and_select_may_meet_at_any_moment(
             selector.close()
         assert [type(error) for error in outcome] == [RuntimeError]
     assert not descriptors().keys() - before.keys()  # Others may have gone meanwhile.
+
+
+@rule(80)
+@pytest.mark.parametrize("wait", [Selector.select, Selector.wait])
+def test_close_ends_a_wait_that_something_else_ends_just_then(
+    subject: Subject, pair: Pair, wait: Any
+) -> None:
+    """The waiter sees it only when it has the lock, or the interpreter, again."""
+    a, b = pair
+    for delay in range(40):
+        selector = subject.new()
+        selector.register(a, EVENT_READ)
+        started = time.monotonic()
+        with in_thread(lambda: wait(selector, 2 * SOON)) as outcome:  # noqa: B023
+            while not selector._waiting:
+                time.sleep(0.0001)
+            time.sleep(0.0001 * delay)
+            with selector._lock:
+                b.send(b"x")
+                arrived(a)
+                selector.close()
+        assert time.monotonic() - started < SOON
+        if isinstance(outcome[0], Exception):
+            assert type(outcome[0]) is RuntimeError
+        a.recv(1)
 
 
 @rule(82)
