@@ -155,12 +155,15 @@ class Agenda(Carried):
             return
         if self._carrier and self._fly(operation):
             return
-        channel = operation._channel
-        if channel.owner is not self:
-            channel = operation._channel = self._channel_of(operation)
         if type(operation) is SendAll and operation._argument is None:
             operation._take_buffer()
-        first = channel.append(operation)
+        while True:
+            channel = operation._channel
+            if channel.owner is not self:
+                channel = operation._channel = self._channel_of(operation)
+            first = channel.append(operation)
+            if channel.owner is self:
+                break  # Else a signal handler has registered its file, just before.
         if operation.direction == READING and channel.readable:
             if first:
                 self._read(channel)

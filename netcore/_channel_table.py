@@ -70,6 +70,8 @@ class Channels:
     def forget(self, channel: Channel) -> None:
         """Drop ``channel``, and leave the kernel with what the user has registered."""
         channel.clear()  # First: an exception may come in between.
+        if self.by_fd.get(channel.fd) is not channel:
+            return  # A signal handler has dropped it, just before.
         self.by_fd.pop(channel.fd, None)
         self.table[channel.fd] = NOWHERE
         self.dirty.pop(channel, None)

@@ -15,6 +15,7 @@ from conformance.tools import SOON, in_thread, tcp_pair, until_waiting
 import netcore
 from netcore import EVENT_HANGUP, Recv, Selector
 from netcore._agenda import Agenda
+from netcore._channels import Channel
 from netcore._emulation import CompletionOverReadiness
 from netcore._progress import Progress
 from netcore._threads import ATOMIC
@@ -307,3 +308,29 @@ def test_two_threads_do_not_get_into_a_wait(
     finally:
         selector.wakeup()
         other.join()
+
+
+@pytest.mark.parametrize("step", ["append", "is_of"])
+def test_a_handler_that_registers_what_is_about_to_be_begun_loses_nothing(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The channel that was looked up is not the right one any more."""
+    recv, _ = in_use(selector, pair)
+    untouched = getattr(Channel, step)
+
+    def registering(self: Any, *arguments: Any) -> Any:
+        monkeypatch.undo()
+        key = selector.register(pair[0], netcore.EVENT_READ)
+        keys.append(key)
+        return untouched(self, *arguments)
+
+    keys: list[Any] = []
+    new = selector.submit(Recv(pair[0], 10, timeout=2 * SOON))
+    monkeypatch.setattr(Channel, step, registering)
+    assert_nothing_done(selector)
+    pair[1].send(b"x")
+    while not new.done:
+        ready, _ = selector.wait(SOON)
+        assert ready == [(keys[0], netcore.EVENT_READ)] or new.done
+    assert new.result() == b"x"
+    assert recv.done
