@@ -133,9 +133,14 @@ class Attached(Registration):
                 driver = CompletionOverReadiness(
                     self._backend, self._interest_of, self._events_of, self._lock
                 )
-                self._attach(driver)
-                self._driver = driver
-                if self._closed:  # By a signal handler.
+                if self._driver is None:  # Else a signal handler was faster.
+                    self._driver = driver
+                    try:
+                        self._attach(driver)
+                    except BaseException:  # Of a signal handler, which may have submitted to it.
+                        self._attach(driver)
+                        raise
+                if self._closed:
                     self._driver = None
                     raise_closed()
                 if self._batch:

@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -334,3 +335,35 @@ def test_a_handler_that_registers_what_is_about_to_be_begun_loses_nothing(
         assert ready == [(keys[0], netcore.EVENT_READ)] or new.done
     assert new.result() == b"x"
     assert recv.done
+
+
+@pytest.mark.parametrize("raises", [False, True])
+def test_what_a_handler_posts_while_the_first_operation_is_submitted_comes_out(
+    selector: Selector, pair: Pair, monkeypatch: pytest.MonkeyPatch, raises: bool
+) -> None:
+    """It is the first one then; and a second time in the midst of that, from which it raises."""
+    posts: list[Any] = []
+    make = CompletionOverReadiness.__init__
+
+    def posting(self: Any, *arguments: Any) -> None:
+        monkeypatch.undo()
+        if raises:
+            monkeypatch.setattr(CompletionOverReadiness, "raw", raising)
+        else:
+            posts.append(selector.post("posted"))
+        make(self, *arguments)
+
+    def raising(self: Any) -> Any:
+        monkeypatch.undo()
+        posts.append(selector.post("posted"))
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(CompletionOverReadiness, "__init__", posting)
+    pair[1].send(b"x")
+    recv = Recv(pair[0], 10)
+    with pytest.raises(ZeroDivisionError) if raises else nullcontext():
+        selector.submit(recv)
+    if raises:
+        selector.submit(recv)
+    finished(selector, recv, *posts)
+    assert (recv.result(), posts[0].result()) == (b"x", "posted")
