@@ -172,9 +172,7 @@ def test_a_reset_connection_does_not_spin_for_those_who_wait_for_urgent_data(
     a, b = pair
     selector.register(a, EVENT_PRIORITY)
     reset(b)
-    worked = []
-    for _ in range(3):
-        started = time.process_time()
+    for _ in range(2):
+        worked = time.process_time()
         assert events_for(selector, a, 0.05) in (0, EVENT_PRIORITY)
-        worked.append(time.process_time() - started)
-    assert min(worked) < QUIET_WORK
+        assert time.process_time() - worked < QUIET_WORK

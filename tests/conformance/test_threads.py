@@ -238,9 +238,7 @@ def test_close_ends_a_wait_that_something_else_ends_just_then(
         selector.register(a, EVENT_READ)
         started = time.monotonic()
         with in_thread(lambda: wait(selector, 2 * SOON)) as outcome:  # noqa: B023
-            while not selector._waiting:
-                time.sleep(0.0001)
-            time.sleep(0.0001 * delay)
+            until_waiting(selector, pause=0.0001 * delay)
             with selector._lock:
                 b.send(b"x")
                 arrived(a)

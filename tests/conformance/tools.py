@@ -128,13 +128,16 @@ def in_thread(function: Callable[[], Any]) -> Iterator[list[Any]]:
     until_gone(thread)
 
 
-def until_waiting(selector: Selector, timeout: float = SOON) -> None:
-    """Return when another thread is inside ``selector.select``, most probably in the kernel."""
+def until_waiting(selector: Selector, timeout: float = SOON, pause: float = 0.05) -> None:
+    """Return when another thread is inside ``selector.select``, most probably in the kernel.
+
+    ``pause`` is from the flag into the kernel; being too early only makes the test easier.
+    """
     deadline = time.monotonic() + timeout
     while not selector._waiting:
         assert time.monotonic() < deadline, "nobody waits"
-        time.sleep(0.001)
-    time.sleep(0.05)  # From the flag into the kernel; being too early only makes the test easier.
+        time.sleep(0.0001)
+    time.sleep(pause)
 
 
 def open_descriptors() -> int:
@@ -152,6 +155,8 @@ sockets = pytest.mark.parametrize("stream", ["tcp", "unix"], indirect=True)
 # Seconds of CPU time that a wait without spinning may take. Windows counts in ticks of 15.6 ms;
 # PyPy compiles when it sees fit, and begins anew in a forked child.
 QUIET_WORK = 0.03 if sys.implementation.name == "pypy" else 0.02 if WINDOWS else 0.01
+# How often it is looked: two ticks may fall into one wait.
+LOOKS = 3 if WINDOWS else 1
 
 
 class PipeEnd:
@@ -225,13 +230,13 @@ def assert_quiet(selector: Selector, timeout: float = 0.05) -> None:
     assert_slept(selector.select, [], timeout)
 
 
-def assert_slept(wait: Callable[[float], Any], nothing: Any, timeout: float) -> None:
-    """``wait(timeout)`` gives ``nothing``, in time, and does not work until then.
-
-    One that spins does so every time; else there may have been something to begin with, or a tick
-    of the clock that counts the work.
+def assert_slept(
+    wait: Callable[[float], Any], nothing: Any, timeout: float, looks: int = LOOKS
+) -> None:
+    """``wait(timeout)`` gives ``nothing``, not early, and does not work until then in one of so
+    many ``looks``: one that spins does so every time.
     """
-    for _ in range(3):
+    for _ in range(looks):
         started, worked = time.monotonic(), time.process_time()
         assert wait(timeout) == nothing
         worked = time.process_time() - worked
